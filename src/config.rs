@@ -1,0 +1,18 @@
+//! What operators write: one Rust type per kind of policy file, with its defaults.
+//!
+//! The doc comments of these types become the JSON Schemas that editors use, so they speak to operators.
+
+mod api;
+mod channel;
+mod gateway;
+mod issuer;
+mod upstream;
+mod values;
+
+pub use api::*;
+pub use channel::*;
+pub use gateway::*;
+pub use issuer::*;
+pub use serde_saphyr::Spanned;
+pub use upstream::*;
+pub use values::*;

@@ -1,0 +1,144 @@
+//! `kind: Upstream`: a back-end system.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Secret, Spanned, Time};
+
+/// A back-end system: where it is, how patient to be with it, when to leave it alone.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct UpstreamSpec {
+    /// Always `Upstream`.
+    pub kind: UpstreamKind,
+    /// Unique name.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// Base URLs, tried in turn: `http://10.0.0.5:9101`, `https://erp.internal/base`.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub endpoints: Vec<Spanned<String>>,
+    /// How long to wait for what.
+    #[serde(default)]
+    pub timeouts: TimeoutsSpec,
+    /// Attempts of a request in all, 1 to 10. Only a failed connect, and only of an idempotent request or one
+    /// whose first byte was not sent, is tried again.
+    #[serde(default = "UpstreamSpec::default_attempts")]
+    pub attempts: NonZeroU32,
+    /// When to leave an endpoint alone.
+    #[serde(default)]
+    pub breaker: BreakerSpec,
+    /// What this system does with a request it has seen before. Decides how an uncertain delivery is resolved.
+    #[serde(default)]
+    pub repeats: RepeatsSpec,
+    /// PEM file with the certificate authorities to trust, instead of the system's, for `https` endpoints.
+    #[serde(default)]
+    pub certificate_authorities: Option<std::path::PathBuf>,
+    /// Header fields that identify the gateway to this system.
+    #[serde(default)]
+    pub credentials: Vec<CredentialSpec>,
+}
+
+/// The `kind` of an upstream file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum UpstreamKind {
+    /// The only value.
+    Upstream,
+}
+
+impl UpstreamSpec {
+    fn default_attempts() -> NonZeroU32 {
+        const TWO: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
+        TWO
+    }
+}
+
+/// How long to wait for an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct TimeoutsSpec {
+    /// To establish a connection, TLS included.
+    pub connect: Time,
+    /// From the request's last byte to the response's header.
+    pub response: Time,
+    /// For the whole exchange, all attempts and the response's body included.
+    pub total: Time,
+    /// How long an idle connection is kept.
+    pub idle: Time,
+}
+
+impl Default for TimeoutsSpec {
+    fn default() -> Self {
+        Self {
+            connect: Time(Duration::from_secs(1)),
+            response: Time(Duration::from_secs(10)),
+            total: Time(Duration::from_secs(30)),
+            idle: Time(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// When an endpoint is left alone, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct BreakerSpec {
+    /// Failures in a row (connect, timeout, 502, 503, 504) that open the breaker.
+    pub failures: NonZeroU32,
+    /// How long it stays open before one request may try again.
+    pub open_for: Time,
+}
+
+impl Default for BreakerSpec {
+    fn default() -> Self {
+        const FIVE: NonZeroU32 = NonZeroU32::new(5).expect("five is not zero");
+        Self {
+            failures: FIVE,
+            open_for: Time(Duration::from_secs(2)),
+        }
+    }
+}
+
+/// What an upstream does with a request it has seen before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RepeatsSpec {
+    /// It honours an idempotency key: the same key has one effect.
+    Honoured(HonouredSpec),
+    /// It may do it twice: an uncertain delivery is parked for a person.
+    #[default]
+    Unsafe,
+}
+
+/// How an upstream takes an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HonouredSpec {
+    /// Header field that carries the key.
+    #[serde(default = "HonouredSpec::default_header")]
+    pub header: String,
+    /// How long the upstream remembers a key.
+    #[serde(default = "HonouredSpec::default_retention")]
+    pub retention: Time,
+}
+
+impl HonouredSpec {
+    fn default_header() -> String {
+        "Idempotency-Key".to_owned()
+    }
+
+    fn default_retention() -> Time {
+        Time(Duration::from_secs(86_400))
+    }
+}
+
+/// A header field the gateway adds to each request to this upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CredentialSpec {
+    /// Name of the header field, such as `Authorization`.
+    pub header: String,
+    /// Where its value is kept, the whole of it: `Bearer …`, `Basic …`.
+    #[schemars(with = "Secret")]
+    pub value: Spanned<Secret>,
+}

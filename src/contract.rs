@@ -1,0 +1,1 @@
+//! Contracts: OpenAPI versions and the mappings between them.

@@ -1,0 +1,1 @@
+//! JSON on the data path: exact numbers, member order kept, duplicates refused.

@@ -1,0 +1,5 @@
+//! Starts one subcommand.
+
+fn main() -> std::process::ExitCode {
+    crossdock::cli::main()
+}

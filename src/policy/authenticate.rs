@@ -1,0 +1,1 @@
+//! Establishes who calls.

@@ -1,0 +1,1 @@
+//! Checks that the caller may do it.

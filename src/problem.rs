@@ -1,0 +1,389 @@
+//! Every refusal, and the problem document (RFC 9457) a channel sees. Nothing else knows status codes of ours.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+
+/// The gateway answers instead of the upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request cannot be understood as HTTP: a path that cannot be normalised, a malformed field.
+    #[error("{detail}")]
+    BadRequest { detail: Cow<'static, str> },
+    /// The body, a parameter or a header field cannot be parsed.
+    #[error("{detail}")]
+    Malformed { detail: String, pointer: Option<String> },
+    #[error("no API offers this path")]
+    NotFound,
+    #[error("contract version {version} is not offered; offered are {offered}")]
+    UnknownVersion { version: String, offered: String },
+    #[error("this path does not offer {method}")]
+    MethodNotAllowed { method: Method, allow: HeaderValue },
+    #[error("{reason}")]
+    Unauthenticated {
+        reason: Cow<'static, str>,
+        challenge: HeaderValue,
+    },
+    /// The keys of an issuer could not be fetched, so nobody's token can be judged.
+    #[error("tokens of {issuer} cannot be verified at the moment")]
+    IssuerUnavailable { issuer: Arc<str>, retry_after: Duration },
+    #[error("{channel} lacks {missing}")]
+    Forbidden { channel: Arc<str>, missing: String },
+    #[error("{who} used up the limit of {rate}")]
+    RateLimited {
+        who: Arc<str>,
+        rate: Arc<str>,
+        retry_after: Duration,
+        headers: Vec<(http::HeaderName, HeaderValue)>,
+    },
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the client stopped sending its body")]
+    BodyTimeout,
+    #[error("the content type {found} is not supported; send {expected}")]
+    UnsupportedMediaType { found: String, expected: String },
+    /// The request does not conform to the caller's contract version.
+    #[error("the request does not conform to the contract")]
+    Invalid { violations: Vec<Violation> },
+    #[error("{detail}")]
+    IdempotencyKeyMissing { detail: Cow<'static, str> },
+    #[error("this Idempotency-Key was used before with a different request")]
+    IdempotencyKeyReused,
+    #[error("the first request with this Idempotency-Key is still in progress")]
+    IdempotencyInFlight { retry_after: Duration },
+    /// A valid request has a value that no value of the upstream's version corresponds to.
+    #[error("the request cannot be expressed in contract version {version}: {detail}")]
+    Unmappable {
+        version: Arc<str>,
+        detail: String,
+        pointer: String,
+    },
+    /// What the mapping made is not what the upstream's version promises. A fault of the mapping.
+    #[error("the mapping to contract version {version} produced an invalid document")]
+    MappingInvalid {
+        version: Arc<str>,
+        violations: Vec<Violation>,
+    },
+    #[error("upstream {upstream} is unavailable")]
+    UpstreamUnavailable {
+        upstream: Arc<str>,
+        cause: UpstreamCause,
+        retry_after: Option<Duration>,
+    },
+    #[error("upstream {upstream} did not answer in time")]
+    UpstreamTimeout { upstream: Arc<str>, sent: bool },
+    /// The upstream answered something that must not be passed on.
+    #[error("upstream {upstream} gave an answer that cannot be passed on: {detail}")]
+    UpstreamInvalid {
+        upstream: Arc<str>,
+        detail: String,
+        violations: Vec<Violation>,
+    },
+    #[error("the request can neither be delivered nor queued at the moment: {cause}")]
+    QueueUnavailable {
+        cause: Cow<'static, str>,
+        retry_after: Duration,
+    },
+    #[error("no message with this id is known")]
+    UnknownMessage,
+    #[error("an unexpected fault in the gateway")]
+    Internal,
+}
+
+/// Why an upstream could not be reached, and whether it may have seen the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamCause {
+    /// The breaker is open: nothing was sent.
+    BreakerOpen,
+    /// No connection: nothing was sent.
+    Connect,
+    /// The connection broke after the request was sent, before an answer: its effect is in doubt.
+    Broken,
+}
+
+impl UpstreamCause {
+    /// The upstream may have acted on the request.
+    pub fn is_in_doubt(self) -> bool {
+        self == Self::Broken
+    }
+}
+
+/// One place where a message breaks its contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// JSON Pointer into the body (RFC 6901), or `query:NAME`, `path:NAME`, `header:NAME`.
+    pub at: String,
+    /// What is wrong, as a phrase.
+    pub what: String,
+}
+
+/// Who has to act on a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// Machines or networks.
+    Technical,
+    /// A rule of the business, or of the contract, was broken by the caller's data.
+    Business,
+    /// The calling partner's set-up: credentials, limits, protocol.
+    Partner,
+}
+
+impl FailureClass {
+    /// As written on problems, spans and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Technical => "technical",
+            Self::Business => "business",
+            Self::Partner => "partner",
+        }
+    }
+}
+
+/// What a kind of refusal always looks like.
+struct Shape {
+    status: StatusCode,
+    /// Last part of the problem's `type`; also the reason on spans, metrics and access log.
+    slug: &'static str,
+    title: &'static str,
+    class: FailureClass,
+}
+
+impl Refusal {
+    // No `_` arm: a new refusal does not compile until someone has chosen its status.
+    fn shape(&self) -> Shape {
+        use FailureClass::{Business, Partner, Technical};
+        let (status, slug, title, class) = match self {
+            Self::BadRequest { .. } => (StatusCode::BAD_REQUEST, "bad-request", "Bad request", Partner),
+            Self::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed", "Malformed content", Partner),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", Partner),
+            Self::UnknownVersion { .. } => (
+                StatusCode::NOT_FOUND,
+                "unknown-version",
+                "Contract version not offered",
+                Partner,
+            ),
+            Self::MethodNotAllowed { .. } => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+                Partner,
+            ),
+            Self::Unauthenticated { .. } => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Authentication required",
+                Partner,
+            ),
+            Self::IssuerUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "issuer-unavailable",
+                "Tokens cannot be verified",
+                Technical,
+            ),
+            Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden", "Not permitted", Partner),
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate-limited",
+                "Too many requests",
+                Partner,
+            ),
+            Self::BodyTooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "Body too large",
+                Partner,
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                "Body not received in time",
+                Partner,
+            ),
+            Self::UnsupportedMediaType { .. } => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Content type not supported",
+                Partner,
+            ),
+            Self::Invalid { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "contract-violation",
+                "Contract violated",
+                Business,
+            ),
+            Self::IdempotencyKeyMissing { .. } => (
+                StatusCode::BAD_REQUEST,
+                "idempotency-key-missing",
+                "Idempotency-Key required",
+                Partner,
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key reused",
+                Partner,
+            ),
+            Self::IdempotencyInFlight { .. } => (
+                StatusCode::CONFLICT,
+                "idempotency-in-flight",
+                "Request in progress",
+                Partner,
+            ),
+            Self::Unmappable { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unmappable",
+                "Cannot be translated",
+                Business,
+            ),
+            Self::MappingInvalid { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "mapping-invalid",
+                "Translation failed",
+                Technical,
+            ),
+            Self::UpstreamUnavailable { cause, .. } => {
+                let status = if cause.is_in_doubt() {
+                    StatusCode::BAD_GATEWAY
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                (status, "upstream-unavailable", "Upstream unavailable", Technical)
+            }
+            Self::UpstreamTimeout { .. } => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream-timeout",
+                "Upstream timed out",
+                Technical,
+            ),
+            Self::UpstreamInvalid { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "upstream-invalid",
+                "Upstream answer withheld",
+                Technical,
+            ),
+            Self::QueueUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "queue-unavailable",
+                "Cannot be queued",
+                Technical,
+            ),
+            Self::UnknownMessage => (StatusCode::NOT_FOUND, "unknown-message", "Message not known", Partner),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal fault",
+                Technical,
+            ),
+        };
+        Shape {
+            status,
+            slug,
+            title,
+            class,
+        }
+    }
+
+    /// The status code a channel sees.
+    pub fn status(&self) -> StatusCode {
+        self.shape().status
+    }
+
+    /// The stable short name: last part of the problem's `type`.
+    pub fn slug(&self) -> &'static str {
+        self.shape().slug
+    }
+
+    /// Who has to act.
+    pub fn class(&self) -> FailureClass {
+        self.shape().class
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Invalid { violations }
+            | Self::MappingInvalid { violations, .. }
+            | Self::UpstreamInvalid { violations, .. } => violations,
+            _ => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. }
+            | Self::IssuerUnavailable { retry_after, .. }
+            | Self::IdempotencyInFlight { retry_after }
+            | Self::QueueUnavailable { retry_after, .. } => Some(*retry_after),
+            Self::UpstreamUnavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The problem document (RFC 9457) with the request's correlation id.
+    pub fn document(&self, correlation: &str) -> Value {
+        let shape = self.shape();
+        let mut document = json!({
+            "type": format!("urn:crossdock:problem:{}", shape.slug),
+            "title": shape.title,
+            "status": shape.status.as_u16(),
+            "detail": self.to_string(),
+            "class": shape.class.as_str(),
+            "correlationId": correlation,
+        });
+        let errors: Vec<Value> = self
+            .violations()
+            .iter()
+            .map(|violation| match violation.at.split_once(':') {
+                Some((place @ ("query" | "path" | "header"), name)) => {
+                    json!({ "in": place, "name": name, "detail": violation.what })
+                }
+                _ => json!({ "pointer": violation.at, "detail": violation.what }),
+            })
+            .collect();
+        if !errors.is_empty() {
+            document["errors"] = errors.into();
+        }
+        match self {
+            Self::Malformed {
+                pointer: Some(pointer), ..
+            }
+            | Self::Unmappable { pointer, .. } => {
+                document["errors"] = json!([{ "pointer": pointer, "detail": self.to_string() }]);
+            }
+            _ => {}
+        }
+        document
+    }
+
+    /// The response a channel gets.
+    pub fn into_response(self, correlation: &str) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.document(correlation).to_string()));
+        *response.status_mut() = self.status();
+        let retry_after = self.retry_after();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(wait) = retry_after {
+            // Rounded up: a client that waits this long is let in.
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64),
+            );
+        }
+        match self {
+            Self::MethodNotAllowed { allow, .. } => {
+                headers.insert(header::ALLOW, allow);
+            }
+            Self::Unauthenticated { challenge, .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::RateLimited { headers: fields, .. } => headers.extend(fields),
+            _ => {}
+        }
+        response
+    }
+}

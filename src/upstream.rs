@@ -1,0 +1,1 @@
+//! Back-end systems: endpoints, pools, breakers.
