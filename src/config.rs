@@ -4,6 +4,7 @@
 
 mod api;
 mod channel;
+mod diagnostic;
 mod gateway;
 mod issuer;
 mod upstream;
@@ -11,6 +12,7 @@ mod values;
 
 pub use api::*;
 pub use channel::*;
+pub use diagnostic::*;
 pub use gateway::*;
 pub use issuer::*;
 pub use serde_saphyr::Spanned;
