@@ -1,1 +1,289 @@
 //! Contracts: OpenAPI versions and the mappings between them.
+//!
+//! A contract is a folder: `v1/openapi.yaml`, `v2/openapi.yaml`, and `v1-v2.map.yaml` between them. Loading finds every
+//! mistake it can before anything goes live; what is loaded holds messages against a version (`operation`) and turns
+//! them into another (`translation`).
+
+mod compile;
+mod convert;
+mod openapi;
+mod operation;
+mod parameter;
+mod program;
+pub mod spec;
+mod steps;
+mod translation;
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::{Diagnostic, Severity, SourceFile};
+use compile::Version;
+use openapi::{OpenApi, list};
+pub use operation::{Operation, RequestFault};
+use spec::{Direction, MappingSpec};
+use translation::Step;
+pub use translation::{MappedRequest, MappedResponse, Translation, Unmappable};
+
+/// The interface of an API through time.
+#[derive(Debug)]
+pub struct Contract {
+    /// Name of its folder.
+    pub name: Arc<str>,
+    /// Oldest first; `v2` is older than `v10`.
+    pub versions: Vec<Arc<ContractVersion>>,
+    /// What somebody should look at, though it can go live.
+    pub warnings: Vec<Diagnostic>,
+    /// The mapping from each version to the next, where there is one.
+    steps: Vec<Option<Arc<Step>>>,
+}
+
+/// One version of a contract.
+pub struct ContractVersion {
+    /// Name of its folder: `v1`.
+    pub version: Arc<str>,
+    /// What it offers, in the order of the document's paths.
+    pub operations: Vec<Arc<Operation>>,
+    document: OpenApi,
+}
+
+impl fmt::Debug for ContractVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContractVersion")
+            .field("version", &self.version)
+            .field("operations", &self.operations)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ContractVersion {
+    /// The operation of this `operationId`.
+    pub fn operation(&self, id: &str) -> Option<&Arc<Operation>> {
+        self.operations.iter().find(|operation| *operation.id == *id)
+    }
+}
+
+impl Contract {
+    /// Reads all files of a contract's folder, given by their display paths (`contracts/orders/v1/openapi.yaml`).
+    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over. All mistakes are reported at once.
+    pub fn load(name: &str, files: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        let mut versions = Vec::new();
+        for file in files.iter().filter(|file| is_openapi(&file.path)) {
+            match ContractVersion::load(file) {
+                Ok((version, warnings)) => {
+                    versions.push(Arc::new(version));
+                    found.extend(warnings);
+                }
+                Err(mistakes) => found.extend(mistakes),
+            }
+        }
+        let has_failed = found.iter().any(|mistake| mistake.severity == Severity::Error);
+        versions.sort_by(|one, other| natural_order(&one.version, &other.version));
+        if versions.is_empty() && !has_failed {
+            let mut mistake = Diagnostic {
+                severity: Severity::Error,
+                file: Path::new("contracts").join(name),
+                source: "".into(),
+                line: 0,
+                column: 0,
+                length: 0,
+                message: format!("the contract `{name}` has no version"),
+                help: None,
+            };
+            mistake = mistake.help(format!("describe one in contracts/{name}/v1/openapi.yaml"));
+            found.push(mistake);
+        }
+        let mut steps: Vec<Option<Arc<Step>>> = vec![None; versions.len().saturating_sub(1)];
+        for file in files.iter().filter(|file| file.path.to_string_lossy().ends_with(".map.yaml")) {
+            // Without all versions, a mapping's mistakes would only be theirs.
+            match openapi::read_yaml::<MappingSpec>(file) {
+                Ok(_) if has_failed => {}
+                Ok(spec) => match join(name, &versions, &spec, file) {
+                    Ok((index, step, mistakes)) => {
+                        found.extend(mistakes);
+                        if steps[index].replace(Arc::new(step)).is_some() {
+                            let message = format!("a second mapping from {} to {}", spec.from.value, spec.to.value);
+                            let at = compile::place(&spec.from);
+                            found.push(Diagnostic::error(file, at.0, at.1, message).help("keep one of the two"));
+                        }
+                    }
+                    Err(mistakes) => found.extend(mistakes),
+                },
+                Err(mistake) => found.push(mistake),
+            }
+        }
+        if found.iter().any(|mistake| mistake.severity == Severity::Error) {
+            return Err(found);
+        }
+        Ok(Self {
+            name: name.into(),
+            versions,
+            warnings: found,
+            steps,
+        })
+    }
+
+    /// The version of this name.
+    pub fn version(&self, name: &str) -> Option<&Arc<ContractVersion>> {
+        self.versions.iter().find(|version| *version.version == *name)
+    }
+
+    /// One compiled way of an operation from the caller's version to the upstream's, whichever is older; the identity
+    /// where they are the same. The error is a phrase that says what is missing.
+    pub fn translation(&self, operation_id: &str, caller: &str, upstream: &str) -> Result<Translation, String> {
+        let index = |name: &str| {
+            self.versions
+                .iter()
+                .position(|version| *version.version == *name)
+                .ok_or_else(|| {
+                    let known = list(self.versions.iter().map(|version| &*version.version));
+                    format!("contract {} has no version `{name}`; its versions are {known}", self.name)
+                })
+        };
+        let (from, to) = (index(caller)?, index(upstream)?);
+        let way: Vec<usize> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
+        let mut operations = Vec::with_capacity(way.len());
+        for index in &way {
+            let version = &self.versions[*index];
+            let operation = version
+                .operation(operation_id)
+                .ok_or_else(|| format!("version {} of contract {} has no {operation_id}", version.version, self.name))?;
+            operations.push(operation.clone());
+        }
+        let mut stages = Vec::with_capacity(way.len().saturating_sub(1));
+        for pair in way.windows(2) {
+            let (older, direction) = if pair[0] < pair[1] {
+                (pair[0], Direction::Up)
+            } else {
+                (pair[1], Direction::Down)
+            };
+            let step = self.steps[older].clone().ok_or_else(|| {
+                let (older, newer) = (&self.versions[older].version, &self.versions[older + 1].version);
+                format!("contract {} has no mapping from {older} to {newer}", self.name)
+            })?;
+            stages.push((step, direction));
+        }
+        Ok(Translation { operations, stages })
+    }
+}
+
+impl ContractVersion {
+    fn load(file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let folder = file.path.parent().and_then(Path::file_name).unwrap_or_default();
+        let version = folder.to_string_lossy();
+        let (mut document, mut found) = OpenApi::parse(&version, file)?;
+        let mut operations: Vec<Arc<Operation>> = Vec::new();
+        for (template, method) in listed_operations(&document) {
+            if let Some(operation) = Operation::compile(&mut document, method, &template, &mut found) {
+                if operations.iter().any(|other| other.id == operation.id) {
+                    let message = format!("two operations are named `{}`", operation.id);
+                    found.push(
+                        document
+                            .mistake(&format!("/paths/{}", template.replace('/', "~1")), message)
+                            .help("give each its own operationId"),
+                    );
+                }
+                operations.push(Arc::new(operation));
+            }
+        }
+        if found.iter().any(|mistake| mistake.severity == Severity::Error) {
+            return Err(found);
+        }
+        let version = Self {
+            version: version.as_ref().into(),
+            operations,
+            document,
+        };
+        Ok((version, found))
+    }
+}
+
+/// Paths and methods of a document.
+fn listed_operations(document: &OpenApi) -> Vec<(String, Method)> {
+    let paths = document.at("/paths").as_object();
+    let mut listed = Vec::new();
+    for (template, item) in paths.into_iter().flatten() {
+        for method in [
+            Method::GET,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+            Method::OPTIONS,
+            Method::HEAD,
+            Method::PATCH,
+            Method::TRACE,
+        ] {
+            if item.get(method.as_str().to_lowercase()).is_some() {
+                listed.push((template.clone(), method));
+            }
+        }
+    }
+    listed
+}
+
+/// Compiles a mapping between the two neighbours it names.
+fn join(
+    name: &str,
+    versions: &[Arc<ContractVersion>],
+    spec: &MappingSpec,
+    file: &SourceFile,
+) -> Result<(usize, Step, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mistake = |written: &crate::config::Spanned<String>, message: String, help: String| {
+        let at = compile::place(written);
+        vec![Diagnostic::error(file, at.0, at.1, message).help(help)]
+    };
+    if spec.contract.value != name {
+        let message = format!("this mapping is for contract `{}` and lies with `{name}`", spec.contract.value);
+        return Err(mistake(&spec.contract, message, format!("write `contract: {name}`")));
+    }
+    let known = list(versions.iter().map(|version| &*version.version));
+    let mut places = BTreeMap::new();
+    for (key, written) in [("from", &spec.from), ("to", &spec.to)] {
+        let index = versions.iter().position(|version| *version.version == *written.value);
+        let Some(index) = index else {
+            let message = format!("contract {name} has no version `{}`", written.value);
+            return Err(mistake(written, message, format!("its versions are {known}")));
+        };
+        places.insert(key, index);
+    }
+    let (from, to) = (places["from"], places["to"]);
+    if to != from + 1 {
+        let message = format!("{} and {} are not neighbours, the older first", spec.from.value, spec.to.value);
+        let help = format!("map each version to the next: {known}; longer ways are made of those");
+        return Err(mistake(&spec.from, message, help));
+    }
+    fn view(version: &ContractVersion) -> Version<'_> {
+        Version {
+            document: &version.document,
+            operations: &version.operations,
+        }
+    }
+    let (step, mistakes) = compile::compile(view(&versions[from]), view(&versions[to]), spec, file);
+    Ok((from, step, mistakes))
+}
+
+fn is_openapi(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name == "openapi.yaml" || name == "openapi.yml" || name == "openapi.json"
+}
+
+/// Digits compare as numbers: `v2` comes before `v10`.
+fn natural_order(one: &str, other: &str) -> Ordering {
+    let split = |text: &str| -> (String, u64, String) {
+        let start = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+        let end = text[start..]
+            .find(|c: char| !c.is_ascii_digit())
+            .map_or(text.len(), |length| start + length);
+        (text[..start].to_owned(), text[start..end].parse().unwrap_or(0), text[end..].to_owned())
+    };
+    split(one).cmp(&split(other)).then_with(|| one.cmp(other))
+}
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ impl Document {
     }
 
     /// A document that is nothing but this string, without the detour over quoted text.
-    fn of_string(text: &str) -> Self {
+    pub(crate) fn of_string(text: &str) -> Self {
         let end = u32::try_from(text.len()).unwrap_or(u32::MAX);
         Self {
             text: text.to_owned(),

@@ -1,0 +1,527 @@
+//! Compiles a mapping file against the two versions it joins, and finds what would go wrong before it goes live.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::openapi::{OpenApi, PARAMETERS, list, push_token};
+use super::operation::{Operation, StatusKey};
+use super::program::{Nested, Path, Program, Programs, Step as Inward};
+use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, TypeSpec};
+use super::steps::{Steps, sides};
+use super::translation::{OperationStep, Step};
+use crate::config::{Diagnostic, Severity, SourceFile, Spanned};
+
+/// One of the two versions.
+#[derive(Clone, Copy)]
+pub(super) struct Version<'a> {
+    pub(super) document: &'a OpenApi,
+    pub(super) operations: &'a [Arc<Operation>],
+}
+
+/// What is at hand while a mapping is compiled.
+pub(super) struct Compiler<'a> {
+    pub(super) older: Version<'a>,
+    pub(super) newer: Version<'a>,
+    pub(super) spec: &'a MappingSpec,
+    pub(super) file: &'a SourceFile,
+    pub(super) mistakes: Vec<Diagnostic>,
+    programs: Vec<Program>,
+    /// Programs by the places of the older and the newer schema.
+    known: HashMap<(String, String), usize>,
+    used_types: HashSet<String>,
+}
+
+/// A type that is being compiled.
+pub(super) struct Type<'t> {
+    /// Where its schema stands in the older version, `$ref`s followed.
+    pub(super) older: &'t str,
+    pub(super) newer: &'t str,
+    /// As it is called in messages.
+    pub(super) name: &'t str,
+    /// The types around it in the older version, the nearest last.
+    pub(super) around: &'t [String],
+    /// Where in the mapping file.
+    pub(super) place: (u32, u32),
+}
+
+/// Compiles a mapping. Mistakes and warnings are returned beside the result, all that were found.
+pub(super) fn compile(
+    older: Version<'_>,
+    newer: Version<'_>,
+    spec: &MappingSpec,
+    file: &SourceFile,
+) -> (Step, Vec<Diagnostic>) {
+    let mut compiler = Compiler {
+        older,
+        newer,
+        spec,
+        file,
+        mistakes: Vec::new(),
+        programs: Vec::new(),
+        known: HashMap::new(),
+        used_types: HashSet::new(),
+    };
+    compiler.check_names();
+    let mut operations = HashMap::new();
+    for older in compiler.older.operations {
+        let newer = compiler.newer.operations.iter().find(|newer| newer.id == older.id);
+        if let Some(newer) = newer {
+            let step = compiler.operation(older, newer);
+            operations.insert(older.id.clone(), step);
+        }
+    }
+    compiler.warn_unused();
+    let programs = Programs {
+        list: compiler.programs,
+    };
+    let mut mistakes = compiler.mistakes;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    mistakes.dedup();
+    (Step { programs, operations }, mistakes)
+}
+
+/// Line and column of something read from the mapping file.
+pub(super) fn place<T>(written: &Spanned<T>) -> (u32, u32) {
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    (small(written.referenced.line()), small(written.referenced.column()))
+}
+
+impl Compiler<'_> {
+    pub(super) fn mistake(&mut self, place: (u32, u32), message: impl Into<String>, help: impl Into<String>) {
+        let mistake = Diagnostic::error(self.file, place.0, place.1, message).help(help);
+        self.mistakes.push(mistake);
+    }
+
+    fn warning(&mut self, place: (u32, u32), message: impl Into<String>, help: impl Into<String>) {
+        self.mistake(place, message, help);
+        if let Some(mistake) = self.mistakes.last_mut() {
+            mistake.severity = Severity::Warning;
+        }
+    }
+
+    fn check_names(&mut self) {
+        let spec = self.spec;
+        let (from, to) = (&*self.older.document.version, &*self.newer.document.version);
+        for (name, written) in &spec.types {
+            let known: BTreeSet<String> = self.older.document.schema_names().map(str::to_owned).collect();
+            if !known.contains(name) {
+                let help = format!("schemas of {from} are {}", list(known.iter().map(String::as_str)));
+                self.mistake(place(written), format!("version {from} has no schema `{name}`"), help);
+            }
+            let newer = written.value.rename.as_deref().unwrap_or(name);
+            let known: BTreeSet<String> = self.newer.document.schema_names().map(str::to_owned).collect();
+            if !known.contains(newer) {
+                let help = format!(
+                    "say `as:` and its name there; schemas of {to} are {}",
+                    list(known.iter().map(String::as_str))
+                );
+                self.mistake(place(written), format!("version {to} has no schema `{newer}`"), help);
+            }
+        }
+        for (id, written) in &spec.operations {
+            for version in [self.older, self.newer] {
+                let ids: Vec<String> = version.operations.iter().map(|operation| operation.id.to_string()).collect();
+                if !ids.contains(id) {
+                    let message = format!("version {} has no operation `{id}`", version.document.version);
+                    let help = format!("its operations are {}", list(ids.iter().map(String::as_str)));
+                    self.mistake(place(written), message, help);
+                    break;
+                }
+            }
+        }
+        for written in &spec.losses {
+            let loss = &written.value;
+            if loss.reason.trim().is_empty() {
+                let help = "say why nobody misses it";
+                self.mistake(place(written), format!("the loss of `{}` has no reason", loss.path), help);
+            }
+            let name = spec.types.get(&loss.schema).and_then(|written| written.value.rename.as_ref());
+            let (document, schema) = match loss.direction {
+                Direction::Up => (self.older.document, &loss.schema),
+                Direction::Down => (self.newer.document, name.unwrap_or(&loss.schema)),
+            };
+            let mut pointer = "/components/schemas".to_owned();
+            push_token(&mut pointer, schema);
+            if document.find(&pointer, &path(&loss.path)).is_none() {
+                let message = format!("version {} has no `{}` in {schema}", document.version, loss.path);
+                let help = format!("its fields are {}", fields(document, &pointer));
+                self.mistake(place(written), message, help);
+            }
+        }
+    }
+
+    fn warn_unused(&mut self) {
+        for (name, written) in &self.spec.types {
+            let exists = self.older.document.schema_names().any(|known| known == name);
+            if exists && !self.used_types.contains(name) {
+                let help = "remove it, or let a `$ref` lead to the schema";
+                self.warning(place(written), format!("no operation's body contains `{name}`"), help);
+            }
+        }
+    }
+
+    fn operation(&mut self, older: &Operation, newer: &Operation) -> OperationStep {
+        let written = self.spec.operations.get(&*older.id);
+        let none = OperationSpec::default();
+        let (spec, at) = written.map_or((&none, (0, 0)), |written| (&written.value, place(written)));
+        let parameters = |part: &str| {
+            let mut pointer = format!("/{PARAMETERS}");
+            push_token(&mut pointer, &older.id);
+            push_token(&mut pointer, part);
+            pointer
+        };
+        let mut run = |part: &str, ops: &[Spanned<OpSpec>]| {
+            let (pointer, name) = (parameters(part), format!("the {part} of {}", older.id));
+            let subject = Type {
+                older: &pointer,
+                newer: &pointer,
+                name: &name,
+                around: &[],
+                place: at,
+            };
+            self.compile_type(&subject, ops, &[])
+        };
+        let (path_program, query, header) = (run("path", &spec.path), run("query", &spec.query), run("header", &spec.header));
+        let mut header_names: Vec<Box<str>> = Vec::new();
+        let sides = [&self.programs[header].up, &self.programs[header].down];
+        for side in sides {
+            let moved = side.moves.iter().flat_map(|step| [&step.from, &step.to]);
+            let placed = side.fills.iter().map(|(path, _)| path).chain(side.copies.iter().map(|copy| &copy.to));
+            let dropped = side.drops.iter().chain(side.expects.iter().map(|expect| &expect.path));
+            header_names.extend(moved.chain(placed).chain(dropped).filter_map(|path| path.first().cloned()));
+        }
+        let mut step = OperationStep {
+            path: path_program,
+            query,
+            header,
+            header_names,
+            status_up: spec.status.clone(),
+            status_down: spec.status.iter().map(|(older, newer)| (*newer, *older)).collect(),
+            ..OperationStep::default()
+        };
+        if step.status_down.len() < step.status_up.len() {
+            let help = "let each status of the newer version stand for one of the older";
+            self.mistake(at, format!("two status codes of {} become the same", older.id), help);
+        }
+        self.request_bodies(older, newer, &mut step, at);
+        self.response_bodies(older, newer, &mut step, at);
+        step
+    }
+
+    fn request_bodies(&mut self, older: &Operation, newer: &Operation, step: &mut OperationStep, at: (u32, u32)) {
+        let id = &older.id;
+        match (&older.body, &newer.body) {
+            (Some(one), Some(other)) => {
+                for media in &one.media {
+                    let Some(counterpart) = other.media.iter().find(|counterpart| counterpart.name == media.name) else {
+                        let help = "describe the body in that media type too";
+                        self.mistake(at, format!("{id} takes no {} in the newer version", media.name), help);
+                        continue;
+                    };
+                    if let (Some(one), Some(other)) = (&media.schema, &counterpart.schema) {
+                        let program = self.program(one, other, &format!("the body of {id}"), &[], at);
+                        step.requests.insert(media.name.clone(), program);
+                    }
+                }
+            }
+            (None, Some(_)) if newer.body_is_required() => {
+                let help = "make the body optional in the newer version";
+                self.mistake(at, format!("{id} requires a body in the newer version only"), help);
+            }
+            (Some(_), None) => {
+                let help = "let the newer version take a body, or give it another operationId";
+                self.mistake(at, format!("{id} takes a body in the older version only"), help);
+            }
+            _ => {}
+        }
+    }
+
+    fn response_bodies(&mut self, older: &Operation, newer: &Operation, step: &mut OperationStep, at: (u32, u32)) {
+        let mut pairs: BTreeSet<(StatusKey, StatusKey)> = BTreeSet::new();
+        let mut missing: BTreeSet<u16> = BTreeSet::new();
+        for code in 100..600_u16 {
+            let counterpart = step.status_down.get(&code).copied().unwrap_or(code);
+            if let Some(source) = newer.response(code) {
+                match older.response(counterpart) {
+                    Some(target) => {
+                        pairs.insert((target.status, source.status));
+                    }
+                    None if source.status == StatusKey::Exactly(code) => {
+                        missing.insert(code);
+                    }
+                    None => {}
+                }
+            }
+            let counterpart = step.status_up.get(&code).copied().unwrap_or(code);
+            if let (Some(source), Some(target)) = (older.response(code), newer.response(counterpart)) {
+                pairs.insert((source.status, target.status));
+            }
+        }
+        let id = &older.id;
+        for code in missing {
+            let help = format!("map it under `operations: {{ {id}: {{ status: {{ OLDER: {code} }} }} }}`, or declare it");
+            let message = format!("{id} answers {code} in the newer version, which the older does not declare");
+            self.mistake(at, message, help);
+        }
+        for (one, other) in pairs {
+            let media = |operation: &Operation, key| {
+                let response = operation.responses.iter().find(|response| response.status == key);
+                let media = response.into_iter().flat_map(|response| &response.media);
+                media
+                    .map(|media| (media.name.clone(), media.schema.clone()))
+                    .collect::<BTreeMap<_, _>>()
+            };
+            let (ours, theirs) = (media(older, one), media(newer, other));
+            for (name, schema) in &theirs {
+                let counterpart = ours.get(name).cloned().flatten();
+                match (counterpart, schema) {
+                    (Some(counterpart), Some(schema)) => {
+                        let what = format!("the {other} answer of {id}");
+                        let program = self.program(&counterpart, schema, &what, &[], at);
+                        step.responses.insert((one, other, name.clone()), program);
+                    }
+                    _ if ours.is_empty() => {}
+                    _ => {
+                        let message = format!("{id} answers {other} as {name}, and the older version does not");
+                        self.mistake(at, message, "describe the answer in that media type too");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The program between two schemas, compiled on first use.
+    pub(super) fn program(
+        &mut self,
+        older: &str,
+        newer: &str,
+        what: &str,
+        around: &[String],
+        at: (u32, u32),
+    ) -> usize {
+        let documents = (self.older.document, self.newer.document);
+        let older = documents.0.resolve(older).unwrap_or_else(|| older.to_owned());
+        let newer = documents.1.resolve(newer).unwrap_or_else(|| newer.to_owned());
+        let (one, other) = (OpenApi::schema_name(&older), OpenApi::schema_name(&newer));
+        let written = one.and_then(|name| self.spec.types.get(name));
+        let none = TypeSpec::default();
+        let (spec, at) = written.map_or((&none, at), |written| (&written.value, place(written)));
+        if let Some(one) = one {
+            self.used_types.insert(one.to_owned());
+            let expected = spec.rename.as_deref().unwrap_or(one);
+            let is_structured = documents.0.is_structured(&older);
+            if is_structured && other.is_some_and(|other| other != expected) {
+                let other = other.unwrap_or_default();
+                let message = format!("{what} is {one} in {} and {other} in {}", documents.0.version, documents.1.version);
+                let help = format!("say `types: {{ {one}: {{ as: {other}, ops: […] }} }}`");
+                self.mistake(at, message, help);
+            }
+        }
+        let key = (older.clone(), newer.clone());
+        if let Some(program) = self.known.get(&key) {
+            return *program;
+        }
+        // Taken before the type is looked into, so that a type inside itself finds its own program.
+        let losses: Vec<_> = self
+            .spec
+            .losses
+            .iter()
+            .filter(|loss| Some(loss.value.schema.as_str()) == one)
+            .map(|loss| (path(&loss.value.path), loss.value.direction))
+            .collect();
+        let name = one.unwrap_or(what).to_owned();
+        let subject = Type {
+            older: &older,
+            newer: &newer,
+            name: &name,
+            around,
+            place: at,
+        };
+        let index = self.reserve();
+        self.known.insert(key, index);
+        self.fill(index, &subject, &spec.ops, &losses);
+        index
+    }
+
+    /// A program that nothing else shares: for parameters and the items of `each`.
+    fn compile_type(&mut self, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[(Path, Direction)]) -> usize {
+        let index = self.reserve();
+        self.fill(index, subject, ops, losses);
+        index
+    }
+
+    fn reserve(&mut self) -> usize {
+        self.programs.push(Program::default());
+        self.programs.len() - 1
+    }
+
+    fn fill(&mut self, index: usize, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[(Path, Direction)]) {
+        let steps = Steps::read(self, subject, ops, losses);
+        let mut nested = Vec::new();
+        for each in &steps.eaches {
+            if let Some(program) = self.each(subject, each) {
+                let mut inward: Vec<_> = each.from.iter().cloned().map(Inward::Field).collect();
+                inward.push(Inward::Items);
+                nested.push(Nested { path: inward, program });
+            }
+        }
+        let mut search = Search {
+            subject,
+            steps: &steps,
+            taken: nested.iter().map(|nested| nested.path.clone()).collect(),
+            nested,
+        };
+        self.search(&mut search, subject.older, &mut Vec::new(), 0);
+        let nested = search.nested;
+        steps.check(self, subject, &nested);
+        let is_identity = ops.is_empty() && losses.is_empty() && nested.is_empty();
+        let (up, down) = sides(self, subject, &steps);
+        self.programs[index] = Program {
+            is_identity,
+            nested,
+            up,
+            down,
+        };
+    }
+
+    fn each(&mut self, subject: &Type<'_>, each: &super::steps::Each<'_>) -> Option<usize> {
+        if each.ops.is_empty() {
+            return None;
+        }
+        let documents = (self.older.document, self.newer.document);
+        let older = documents.0.find(subject.older, &each.from).and_then(|list| documents.0.items(&list));
+        let newer = documents.1.find(subject.newer, &each.to).and_then(|list| documents.1.items(&list));
+        let (Some(older), Some(newer)) = (older, newer) else {
+            self.mistake(each.place, "`each` needs a list in both versions", "give the path of an array");
+            return None;
+        };
+        let (older, newer) = (documents.0.resolve(&older)?, documents.1.resolve(&newer)?);
+        let mut around = subject.around.to_vec();
+        around.push(subject.older.to_owned());
+        let name = format!("an item of {}", each.from.join("."));
+        let item = Type {
+            older: &older,
+            newer: &newer,
+            name: &name,
+            around: &around,
+            place: each.place,
+        };
+        Some(self.compile_type(&item, each.ops, &[]))
+    }
+
+    /// Finds named types inside a type.
+    fn search(&mut self, search: &mut Search<'_, '_>, schema: &str, inward: &mut Vec<Inward>, depth: usize) {
+        let document = self.older.document;
+        if depth > 32 || search.taken.contains(inward) {
+            return;
+        }
+        let Some(schema) = document.resolve(schema) else { return };
+        if depth > 0 && OpenApi::schema_name(&schema).is_some() {
+            if document.is_structured(&schema) {
+                self.nest(search, &schema, inward);
+            }
+            return;
+        }
+        for choice in document.choices(&schema) {
+            self.refuse_choice(search, &choice);
+        }
+        for (name, property) in document.properties(&schema) {
+            inward.push(Inward::Field(name.into()));
+            self.search(search, &property, inward, depth + 1);
+            inward.pop();
+        }
+        for (inner, step) in [(document.items(&schema), Inward::Items), (document.additional(&schema), Inward::Values)] {
+            if let Some(inner) = inner {
+                inward.push(step);
+                self.search(search, &inner, inward, depth + 1);
+                inward.pop();
+            }
+        }
+    }
+
+    fn nest(&mut self, search: &mut Search<'_, '_>, schema: &str, inward: &[Inward]) {
+        let subject = search.subject;
+        let Some(counterpart) = self.counterpart(subject, search.steps, inward) else {
+            // It is dropped, or its absence is found by the check of what is carried.
+            return;
+        };
+        let mut around = subject.around.to_vec();
+        around.push(subject.older.to_owned());
+        let what = format!("`{}` of {}", written(inward), subject.name);
+        let program = self.program(schema, &counterpart, &what, &around, subject.place);
+        if !self.programs[program].is_identity {
+            search.nested.push(Nested {
+                path: inward.to_vec(),
+                program,
+            });
+        }
+    }
+
+    /// Where the newer version has what stands at a place of the older one.
+    fn counterpart(&self, subject: &Type<'_>, steps: &Steps<'_>, inward: &[Inward]) -> Option<String> {
+        let fields = inward.iter().map_while(|step| match step {
+            Inward::Field(name) => Some(name.clone()),
+            Inward::Items | Inward::Values => None,
+        });
+        let fields: Vec<Box<str>> = fields.collect();
+        let moved = steps.forward(&fields)?;
+        let document = self.newer.document;
+        let mut place = document.find(subject.newer, &moved)?;
+        for step in &inward[fields.len()..] {
+            place = match step {
+                Inward::Field(name) => document.find(&place, std::slice::from_ref(name))?,
+                Inward::Items => document.resolve(&document.items(&place)?)?,
+                Inward::Values => document.resolve(&document.additional(&place)?)?,
+            };
+        }
+        Some(place)
+    }
+
+    /// Which of several schemas a value follows is not looked at, so none of them may need translation.
+    fn refuse_choice(&mut self, search: &Search<'_, '_>, choice: &str) {
+        let document = self.older.document;
+        let Some(schema) = document.resolve(choice) else { return };
+        let name = OpenApi::schema_name(&schema).filter(|name| self.spec.types.contains_key(*name));
+        if let Some(name) = name.map(str::to_owned) {
+            let message = format!("{} may hold {name} as one of several choices", search.subject.name);
+            let help = "a type that is translated cannot be one of `oneOf`, `anyOf` or `prefixItems`";
+            self.mistake(search.subject.place, message, help);
+        }
+    }
+}
+
+/// The search for types inside a type.
+struct Search<'s, 't> {
+    subject: &'s Type<'t>,
+    steps: &'s Steps<'s>,
+    /// Places that have a program already.
+    taken: Vec<Vec<Inward>>,
+    nested: Vec<Nested>,
+}
+
+/// A path as people write it, taken apart.
+pub(super) fn path(text: &str) -> Path {
+    text.split('.').map(Into::into).collect()
+}
+
+/// The fields of a schema as a list for people.
+pub(super) fn fields(document: &OpenApi, pointer: &str) -> String {
+    list(document.properties(pointer).keys().map(String::as_str))
+}
+
+fn written(inward: &[Inward]) -> String {
+    let mut text = String::new();
+    for step in inward {
+        match step {
+            Inward::Field(name) => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(name);
+            }
+            Inward::Items => text.push_str("[]"),
+            Inward::Values => text.push_str("{}"),
+        }
+    }
+    text
+}

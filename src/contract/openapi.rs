@@ -1,0 +1,351 @@
+//! One OpenAPI 3.1 document as plain values, with the questions that are asked of its schemas.
+//!
+//! A schema is named by its JSON Pointer in the document, so that validators and mappings mean the same one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+
+use crate::config::{Diagnostic, Severity, SourceFile};
+use crate::json::{Decimal, Pointer, Tape, exact_options};
+
+/// Where the parameters of an operation stand as one schema, beside what people wrote.
+pub(super) const PARAMETERS: &str = "x-crossdock-parameters";
+
+/// How many `$ref`s are followed one after the other before a circle is assumed.
+const REF_LIMIT: usize = 32;
+
+/// The deepest level that is searched for `$ref`s and the like.
+const DEPTH_LIMIT: usize = 128;
+
+/// One version's document.
+pub(super) struct OpenApi {
+    pub(super) version: Arc<str>,
+    pub(super) file: SourceFile,
+    pub(super) root: Value,
+    validators: Mutex<HashMap<String, Arc<Validator<Tape>>>>,
+}
+
+impl OpenApi {
+    /// Reads a document, and checks what can be seen without its operations.
+    pub(super) fn parse(version: &str, file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let root: Value = read_yaml(file).map_err(|mistake| vec![mistake])?;
+        let document = Self {
+            version: version.into(),
+            file: file.clone(),
+            root,
+            validators: Mutex::default(),
+        };
+        let mut mistakes = Vec::new();
+        match document.root.get("openapi").and_then(Value::as_str) {
+            Some(written) if written == "3.1" || written.starts_with("3.1.") => {}
+            Some(written) => mistakes.push(
+                document
+                    .mistake("/openapi", format!("OpenAPI version `{written}` is not read"))
+                    .help("write the document in OpenAPI 3.1: `openapi: 3.1.0`"),
+            ),
+            None => mistakes.push(
+                document
+                    .mistake("", "this is not an OpenAPI document: `openapi` is missing")
+                    .help("begin it with `openapi: 3.1.0`"),
+            ),
+        }
+        let mut found = Vec::new();
+        document.check_values(&document.root, &mut String::new(), 0, &mut found);
+        mistakes.append(&mut found);
+        if mistakes.iter().any(|mistake| mistake.severity == Severity::Error) {
+            Err(mistakes)
+        } else {
+            Ok((document, mistakes))
+        }
+    }
+
+    /// Finds references that lead nowhere and bounds that a float changed.
+    fn check_values(&self, value: &Value, at: &mut String, depth: usize, found: &mut Vec<Diagnostic>) {
+        if depth > DEPTH_LIMIT {
+            found.push(self.mistake(at, format!("nesting deeper than {DEPTH_LIMIT} levels")));
+            return;
+        }
+        let length = at.len();
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    // Examples are data: what looks like a reference there is none.
+                    if matches!(name.as_str(), "example" | "examples" | "default" | "const" | "enum") {
+                        continue;
+                    }
+                    push_token(at, name);
+                    match (name.as_str(), value) {
+                        ("$ref", Value::String(reference)) => found.extend(self.check_reference(at, reference)),
+                        ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf", bound) => {
+                            found.extend(self.check_bound(at, bound));
+                        }
+                        _ => self.check_values(value, at, depth + 1, found),
+                    }
+                    at.truncate(length);
+                }
+            }
+            Value::Array(elements) => {
+                for (position, value) in elements.iter().enumerate() {
+                    push_token(at, &position.to_string());
+                    self.check_values(value, at, depth + 1, found);
+                    at.truncate(length);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_reference(&self, at: &str, reference: &str) -> Option<Diagnostic> {
+        let Some(pointer) = reference.strip_prefix('#') else {
+            let mistake = self.mistake(at, format!("`$ref: {reference}` leads out of this document"));
+            return Some(mistake.help("copy it to `components` of this document: a version is one file"));
+        };
+        if !self.root.pointer(pointer).is_some_and(|target| target.is_object() || target.is_boolean()) {
+            let names: Vec<_> = self.schema_names().collect();
+            let mistake = self.mistake(at, format!("`$ref: '{reference}'` leads nowhere"));
+            return Some(mistake.help(format!("schemas of this document are {}", list(names))));
+        }
+        (self.resolve(pointer).is_none()).then(|| {
+            self.mistake(at, format!("`$ref: '{reference}'` leads back to itself"))
+                .help("let it lead to a schema")
+        })
+    }
+
+    /// YAML numbers with a fraction are read as floats; one that is not what was written is worth a warning.
+    fn check_bound(&self, at: &str, bound: &Value) -> Option<Diagnostic> {
+        let number = bound.as_number().filter(|number| number.is_f64())?.to_string();
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        let is_exact = digits <= 15 || Decimal::parse(&number).is_some_and(|number| number.is_integer() && digits < 17);
+        (!is_exact).then(|| {
+            let mut warning = self
+                .mistake(at, format!("the bound {number} may not be what was written"))
+                .help("bounds with a fraction are exact up to 15 digits; give a simpler one");
+            warning.severity = Severity::Warning;
+            warning
+        })
+    }
+
+    /// A mistake at the place a pointer leads to.
+    pub(super) fn mistake(&self, pointer: &str, message: impl Into<String>) -> Diagnostic {
+        let (line, column) = locate(&self.file.text, pointer);
+        Diagnostic::error(&self.file, line, column, message)
+    }
+
+    /// The value at a pointer.
+    pub(super) fn at(&self, pointer: &str) -> &Value {
+        self.root.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// Follows `$ref`s from the value at a pointer to the pointer of what is meant. `None` in a circle or nowhere.
+    pub(super) fn resolve(&self, pointer: &str) -> Option<String> {
+        let mut pointer = pointer.to_owned();
+        for _ in 0..REF_LIMIT {
+            match self.root.pointer(&pointer)?.get("$ref") {
+                Some(Value::String(reference)) => reference.strip_prefix('#')?.clone_into(&mut pointer),
+                _ => return Some(pointer),
+            }
+        }
+        None
+    }
+
+    /// The names under `components/schemas`.
+    pub(super) fn schema_names(&self) -> impl Iterator<Item = &str> {
+        let schemas = self.at("/components/schemas").as_object();
+        schemas.into_iter().flat_map(Map::keys).map(String::as_str)
+    }
+
+    /// The validator of the schema at a pointer, built on first use.
+    pub(super) fn validator(&self, pointer: &str) -> Result<Arc<Validator<Tape>>, Diagnostic> {
+        let pointer = self.resolve(pointer).unwrap_or_else(|| pointer.to_owned());
+        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(validator) = validators.get(&pointer) {
+            return Ok(validator.clone());
+        }
+        // The whole document is the schema: its own keywords mean nothing to a validator, and every `$ref` in it works.
+        let mut schema = self.root.clone();
+        schema["$ref"] = json!(format!("#{pointer}"));
+        let validator = exact_options().build(&schema).map_err(|error| {
+            let place = error.instance_path().to_string();
+            let place = if place.is_empty() { pointer.clone() } else { place };
+            self.mistake(&place, format!("this schema cannot be used: {error}"))
+                .help("schemas are JSON Schema 2020-12")
+        })?;
+        let validator = Arc::new(validator);
+        validators.insert(pointer, validator.clone());
+        Ok(validator)
+    }
+
+    /// The name, if the pointer is that of a schema under `components/schemas`.
+    pub(super) fn schema_name(pointer: &str) -> Option<&str> {
+        pointer.strip_prefix("/components/schemas/").filter(|name| !name.contains('/'))
+    }
+
+    /// An object or a list, or a choice that may hold one: something a mapping can reach into.
+    pub(super) fn is_structured(&self, pointer: &str) -> bool {
+        let Some(pointer) = self.resolve(pointer) else { return false };
+        ["properties", "additionalProperties", "items", "prefixItems", "allOf", "oneOf", "anyOf"]
+            .iter()
+            .any(|keyword| self.at(&pointer).get(keyword).is_some_and(|value| !value.is_boolean()))
+    }
+
+    /// The properties of an object schema and where their schemas stand, those of `allOf` included.
+    pub(super) fn properties(&self, pointer: &str) -> BTreeMap<String, String> {
+        let mut properties = BTreeMap::new();
+        for part in self.parts(pointer) {
+            if let Some(Value::Object(members)) = self.at(&part).get("properties") {
+                for name in members.keys() {
+                    let mut place = format!("{part}/properties");
+                    push_token(&mut place, name);
+                    properties.entry(name.clone()).or_insert(place);
+                }
+            }
+        }
+        properties
+    }
+
+    /// The names an object of this schema must have.
+    pub(super) fn required(&self, pointer: &str) -> BTreeSet<String> {
+        let parts = self.parts(pointer);
+        let lists = parts.iter().filter_map(|part| self.at(part).get("required")?.as_array());
+        lists.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Whether other properties than those named are refused.
+    pub(super) fn is_closed(&self, pointer: &str) -> bool {
+        self.parts(pointer).iter().any(|part| {
+            let schema = self.at(part);
+            schema.get("additionalProperties") == Some(&Value::Bool(false))
+                || schema.get("unevaluatedProperties") == Some(&Value::Bool(false))
+        })
+    }
+
+    /// The schema of a list's items.
+    pub(super) fn items(&self, pointer: &str) -> Option<String> {
+        self.keyword(pointer, "items")
+    }
+
+    /// The schema of an object's other members.
+    pub(super) fn additional(&self, pointer: &str) -> Option<String> {
+        self.keyword(pointer, "additionalProperties")
+    }
+
+    /// Schemas of which a value may follow one.
+    pub(super) fn choices(&self, pointer: &str) -> Vec<String> {
+        let parts = self.parts(pointer);
+        let listed = parts.iter().flat_map(|part| {
+            ["oneOf", "anyOf", "prefixItems"].iter().flat_map(move |keyword| {
+                let count = self.at(part).get(keyword).and_then(Value::as_array).map_or(0, Vec::len);
+                (0..count).map(move |position| format!("{part}/{keyword}/{position}"))
+            })
+        });
+        listed.collect()
+    }
+
+    /// The codes a value may have, if they are listed.
+    pub(super) fn codes(&self, pointer: &str) -> Option<Vec<String>> {
+        self.parts(pointer).iter().find_map(|part| {
+            let listed = self.at(part).get("enum")?.as_array()?;
+            Some(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        })
+    }
+
+    /// The schema that a path of property names leads to.
+    pub(super) fn find(&self, pointer: &str, path: &[Box<str>]) -> Option<String> {
+        path.iter().try_fold(self.resolve(pointer)?, |place, name| {
+            let property = self.properties(&place).remove(&**name)?;
+            self.resolve(&property)
+        })
+    }
+
+    /// Whether a document of this schema always has the field.
+    pub(super) fn always_has(&self, pointer: &str, path: &[Box<str>]) -> bool {
+        path.iter().enumerate().all(|(depth, name)| {
+            let parent = self.find(pointer, &path[..depth]);
+            parent.is_some_and(|parent| self.required(&parent).contains(&**name))
+        })
+    }
+
+    fn keyword(&self, pointer: &str, keyword: &str) -> Option<String> {
+        let parts = self.parts(pointer);
+        let part = parts.iter().find(|part| self.at(part).get(keyword).is_some_and(Value::is_object))?;
+        Some(format!("{part}/{keyword}"))
+    }
+
+    /// The schema and all it is made of by `allOf` and `$ref`.
+    fn parts(&self, pointer: &str) -> Vec<String> {
+        let mut parts: Vec<String> = Vec::new();
+        let mut waiting = vec![pointer.to_owned()];
+        while let Some(pointer) = waiting.pop() {
+            let Some(pointer) = self.resolve(&pointer) else { continue };
+            if parts.contains(&pointer) {
+                continue;
+            }
+            let count = self.at(&pointer).get("allOf").and_then(Value::as_array).map_or(0, Vec::len);
+            waiting.extend((0..count).map(|position| format!("{pointer}/allOf/{position}")));
+            parts.push(pointer);
+        }
+        parts
+    }
+}
+
+/// Reads YAML into a type. A mistake carries its line and column.
+pub(super) fn read_yaml<T: serde::de::DeserializeOwned>(file: &SourceFile) -> Result<T, Diagnostic> {
+    let mut options = serde_saphyr::Options::default();
+    // `NO` is a country and `on` a status; only `true` and `false` are truth values.
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(&file.text, options).map_err(|error| {
+        let error = error.without_snippet();
+        let (line, column) = error.location().map_or((0, 0), |place| {
+            let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+            (small(place.line()), small(place.column()))
+        });
+        let message = error.to_string();
+        // The place is told apart from the message.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        Diagnostic::error(file, line, column, message)
+    })
+}
+
+/// Adds a token to a JSON Pointer.
+pub(super) fn push_token(pointer: &mut String, token: &str) {
+    pointer.push_str(&Pointer::from(vec![token.to_owned()]).to_string());
+}
+
+/// Names as a list for people: `a, b, c`.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.into_iter().collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The line and column of what a pointer leads to in a YAML text: of the last of its names that is found in order.
+///
+/// YAML is read into plain values, which do not know where they stood. This is for people's eyes: it may miss.
+fn locate(text: &str, pointer: &str) -> (u32, u32) {
+    let tokens = Pointer::parse(pointer).unwrap_or_default();
+    let mut place = (u32::from(!tokens.tokens().is_empty()), u32::from(!tokens.tokens().is_empty()));
+    let mut lines = text.lines().enumerate();
+    let mut indent = None;
+    for token in tokens.tokens() {
+        let is_key = |rest: &str| {
+            ["", "'", "\""].iter().any(|quote| {
+                let rest = rest.strip_prefix(quote).and_then(|rest| rest.strip_prefix(token.as_str()));
+                rest.and_then(|rest| rest.strip_prefix(quote)).is_some_and(|rest| rest.starts_with(':'))
+            })
+        };
+        let mut ahead = lines.clone();
+        let found = ahead.find(|(_, line)| {
+            let key = line.trim_start().trim_start_matches("- ");
+            indent.is_none_or(|indent| line.len() - key.len() > indent) && is_key(key)
+        });
+        if let Some((number, line)) = found {
+            let column = line.len() - line.trim_start().trim_start_matches("- ").len();
+            place = (number as u32 + 1, column as u32 + 1);
+            indent = Some(column);
+            lines = ahead;
+        }
+    }
+    place
+}

@@ -1,0 +1,450 @@
+//! What people write in a mapping file (`contracts/NAME/v1-v2.map.yaml`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Spanned;
+
+/// The translation between two neighbouring versions of a contract, in both directions.
+///
+/// It is written from the older to the newer version; the way back follows from it. Fields that nothing names are
+/// carried unchanged.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MappingSpec {
+    /// Always `Mapping`.
+    pub kind: MappingKind,
+    /// The contract's name: that of its folder.
+    #[schemars(with = "String")]
+    pub contract: Spanned<String>,
+    /// The older version, such as `v1`.
+    #[schemars(with = "String")]
+    pub from: Spanned<String>,
+    /// The newer version: the older one's next neighbour.
+    #[schemars(with = "String")]
+    pub to: Spanned<String>,
+    /// Code lists: older code to newer code. The way back follows where no two codes become the same.
+    #[serde(default)]
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// For each named schema of the older version, how it becomes the newer one's. A schema inside another is
+    /// translated wherever a `$ref` leads to it.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, TypeSpec>")]
+    pub types: BTreeMap<String, Spanned<TypeSpec>>,
+    /// What differs in an operation beside its bodies, by `operationId`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, OperationSpec>")]
+    pub operations: BTreeMap<String, Spanned<OperationSpec>>,
+    /// What one version can say and the other cannot, and why that is accepted. It is left out on that way.
+    #[serde(default)]
+    #[schemars(with = "Vec<LossSpec>")]
+    pub losses: Vec<Spanned<LossSpec>>,
+}
+
+/// The `kind` of a mapping file.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum MappingKind {
+    /// The only value.
+    Mapping,
+}
+
+/// How one named schema is translated: a list of steps, or a new name and a list of steps.
+#[derive(Clone, Debug, Default)]
+pub struct TypeSpec {
+    /// Its name in the newer version, where that differs.
+    pub rename: Option<String>,
+    /// The steps. Their order does not matter: all read before any writes.
+    pub ops: Vec<Spanned<OpSpec>>,
+}
+
+/// The long form of [`TypeSpec`].
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RenamedTypeSpec {
+    /// Its name in the newer version.
+    #[serde(rename = "as")]
+    rename: String,
+    /// The steps.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    ops: Vec<Spanned<OpSpec>>,
+}
+
+impl<'de> Deserialize<'de> for TypeSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = TypeSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of steps, or `as:` and `ops:`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, steps: A) -> Result<TypeSpec, A::Error> {
+                let ops = Vec::deserialize(SeqAccessDeserializer::new(steps))?;
+                Ok(TypeSpec { rename: None, ops })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<TypeSpec, A::Error> {
+                let long = RenamedTypeSpec::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(TypeSpec {
+                    rename: Some(long.rename),
+                    ops: long.ops,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+impl JsonSchema for TypeSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TypeSpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let steps = generator.subschema_for::<Vec<OpSpec>>();
+        let renamed = generator.subschema_for::<RenamedTypeSpec>();
+        json_schema!({ "anyOf": [steps, renamed] })
+    }
+}
+
+/// What differs in an operation beside its bodies. Parameters that nothing names are carried unchanged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OperationSpec {
+    /// Steps over the path parameters.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub path: Vec<Spanned<OpSpec>>,
+    /// Steps over the query parameters.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub query: Vec<Spanned<OpSpec>>,
+    /// Steps over the request's header fields.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub header: Vec<Spanned<OpSpec>>,
+    /// Status codes that differ: the older version's to the newer one's.
+    #[serde(default)]
+    pub status: BTreeMap<u16, u16>,
+}
+
+/// A loss that is accepted.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LossSpec {
+    /// The schema, by its name in the older version.
+    #[serde(rename = "type")]
+    pub schema: String,
+    /// The field, as the version names it that has it: `totals.tax`.
+    pub path: String,
+    /// On which way it is lost.
+    pub direction: Direction,
+    /// Why that is acceptable.
+    #[schemars(length(min = 1))]
+    pub reason: String,
+}
+
+/// A way through a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From the older version to the newer one.
+    Up,
+    /// From the newer version to the older one.
+    Down,
+}
+
+/// One step. Paths are names with dots between them: `shipTo.address.city`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OpSpec {
+    /// Renames, nests or lifts out a field.
+    Move(MoveSpec),
+    /// Repeats a value in a second place; on the way back that place is dropped.
+    Copy(CopySpec),
+    /// One value becomes a list of one; on the way back the list becomes one value.
+    Wrap(WrapSpec),
+    /// The first of a list; on the way back a list of one.
+    First(WrapSpec),
+    /// Fills a field that the older version may leave out.
+    Default(DefaultSpec),
+    /// A value that the newer version requires and the older one has no field for.
+    Const(ConstSpec),
+    /// Leaves out a field that the newer version has no place for.
+    Drop(DropSpec),
+    /// Steps for each item of a list.
+    Each(EachSpec),
+    /// Replaces codes by a table.
+    Table(TableSpec),
+    /// A number becomes decimal text, exactly; on the way back the text becomes a number.
+    Decimal(DecimalSpec),
+    /// Rewrites a date.
+    Date(DateSpec),
+    /// Takes leading padding off; on the way back pads to `width`.
+    Strip(PadSpec),
+    /// Pads to `width`; on the way back takes the padding off.
+    Pad(PadSpec),
+}
+
+/// `move: { from: custName, to: customer.name }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MoveSpec {
+    /// The field in the older version.
+    pub from: String,
+    /// The field in the newer version.
+    pub to: String,
+}
+
+/// `copy: { from: ^.currency, to: unitPrice.currency, agree: error }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CopySpec {
+    /// The field in the older version; `^.` starts at the object around this one.
+    pub from: String,
+    /// The second place, in the newer version.
+    pub to: String,
+    /// What happens on the way back if the two differ.
+    #[serde(default)]
+    pub agree: Agree,
+}
+
+/// What a value that would be lost and is not as expected does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Agree {
+    /// The document cannot be translated.
+    #[default]
+    Error,
+    /// It is dropped.
+    Ignore,
+}
+
+/// `wrap: { from: remark, to: notes, more: join, separator: ", " }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct WrapSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What happens if the list has more than one item where one value is wanted.
+    #[serde(default)]
+    pub more: More,
+    /// Stands between joined texts.
+    #[serde(default = "WrapSpec::default_separator")]
+    pub separator: String,
+}
+
+impl WrapSpec {
+    fn default_separator() -> String {
+        "\n".to_owned()
+    }
+}
+
+/// What happens to a list's further items where one value is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum More {
+    /// The document cannot be translated.
+    #[default]
+    Error,
+    /// They are left out.
+    Drop,
+    /// The texts are joined.
+    Join,
+}
+
+/// `default: { path: priority, value: standard }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DefaultSpec {
+    /// The field in the newer version.
+    pub path: String,
+    /// What it is where the older version says nothing.
+    pub value: Scalar,
+    /// Leave the field out on the way back if it has this value.
+    #[serde(default)]
+    pub omit: bool,
+}
+
+/// `const: { to: channel, value: B2B, expect: ignore }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConstSpec {
+    /// The field in the newer version.
+    pub to: String,
+    /// Its value.
+    pub value: Scalar,
+    /// What another value does on the way back.
+    #[serde(default)]
+    pub expect: Agree,
+}
+
+/// `drop: { path: legacyFlag, restore: "N" }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DropSpec {
+    /// The field in the older version.
+    pub path: String,
+    /// What it is on the way back. Without it, the field stays away.
+    #[serde(default)]
+    pub restore: Option<Scalar>,
+}
+
+/// `each: { from: lines, to: items, ops: [...] }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EachSpec {
+    /// The list, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The list in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The list in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Steps over each item. Items of a named schema need none here: their schema has its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub ops: Vec<Spanned<OpSpec>>,
+}
+
+/// `table: { from: uom, to: unit, table: unit, missDown: { roll: EA } }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TableSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Name of the table.
+    pub table: String,
+    /// Older codes without a row, and the newer code they become; `~` refuses them. `*` is any other.
+    #[serde(default)]
+    pub miss_up: BTreeMap<String, Option<String>>,
+    /// Newer codes without a row, or with several, and the older code they become; `~` refuses them. `*` is any other.
+    #[serde(default)]
+    pub miss_down: BTreeMap<String, Option<String>>,
+}
+
+/// `decimal: { from: total, to: total.amount, scale: 2, pad: true }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DecimalSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What the newer version has: text (the default) or a number.
+    #[serde(default, rename = "as")]
+    pub newer: DecimalForm,
+    /// Most digits after the point. A value with more cannot be translated: nothing is rounded.
+    #[serde(default)]
+    pub scale: Option<u8>,
+    /// Write text with exactly `scale` digits after the point. Otherwise digits stay as they were written.
+    #[serde(default)]
+    pub pad: bool,
+}
+
+/// How a decimal number is written in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DecimalForm {
+    /// As text: `"19.90"`.
+    #[default]
+    String,
+    /// As a number: `19.90`.
+    Number,
+}
+
+/// `date: { path: orderDate, older: dd.MM.yyyy, newer: yyyy-MM-dd }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DateSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// How the older version writes it.
+    pub older: DateForm,
+    /// How the newer version writes it.
+    pub newer: DateForm,
+    /// Where the day is a day, such as `Europe/Berlin`. Needed between a day and a point in time.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// The time of day a day becomes, such as `18:00`. Needed where a day becomes a point in time.
+    #[serde(default)]
+    pub time: Option<String>,
+}
+
+/// How a date is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum DateForm {
+    /// `20.11.2026`
+    #[serde(rename = "dd.MM.yyyy")]
+    German,
+    /// `2026-11-20`
+    #[serde(rename = "yyyy-MM-dd")]
+    Iso,
+    /// `20261120`
+    #[serde(rename = "yyyyMMdd")]
+    Compact,
+    /// A point in time with its offset from UTC: `2026-11-20T18:00:00+01:00` (RFC 3339).
+    #[serde(rename = "rfc3339")]
+    Timestamp,
+}
+
+/// `strip: { from: customerNo, to: customer.id, char: "0", width: 10 }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PadSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// The padding.
+    pub char: char,
+    /// Characters of the padded text, at most 255.
+    pub width: u8,
+}
+
+/// A plain value: text, a number, true or false.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Scalar(pub serde_json::Value);
