@@ -100,7 +100,10 @@ impl Contract {
             found.push(mistake);
         }
         let mut steps: Vec<Option<Arc<Step>>> = vec![None; versions.len().saturating_sub(1)];
-        for file in files.iter().filter(|file| file.path.to_string_lossy().ends_with(".map.yaml")) {
+        for file in files
+            .iter()
+            .filter(|file| file.path.to_string_lossy().ends_with(".map.yaml"))
+        {
             // Without all versions, a mapping's mistakes would only be theirs.
             match openapi::read_yaml::<MappingSpec>(file) {
                 Ok(_) if has_failed => {}
@@ -143,17 +146,27 @@ impl Contract {
                 .position(|version| *version.version == *name)
                 .ok_or_else(|| {
                     let known = list(self.versions.iter().map(|version| &*version.version));
-                    format!("contract {} has no version `{name}`; its versions are {known}", self.name)
+                    format!(
+                        "contract {} has no version `{name}`; its versions are {known}",
+                        self.name
+                    )
                 })
         };
         let (from, to) = (index(caller)?, index(upstream)?);
-        let way: Vec<usize> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
+        let way: Vec<usize> = if from <= to {
+            (from..=to).collect()
+        } else {
+            (to..=from).rev().collect()
+        };
         let mut operations = Vec::with_capacity(way.len());
         for index in &way {
             let version = &self.versions[*index];
-            let operation = version
-                .operation(operation_id)
-                .ok_or_else(|| format!("version {} of contract {} has no {operation_id}", version.version, self.name))?;
+            let operation = version.operation(operation_id).ok_or_else(|| {
+                format!(
+                    "version {} of contract {} has no {operation_id}",
+                    version.version, self.name
+                )
+            })?;
             operations.push(operation.clone());
         }
         let mut stages = Vec::with_capacity(way.len().saturating_sub(1));
@@ -239,7 +252,10 @@ fn join(
         vec![Diagnostic::error(file, at.0, at.1, message).help(help)]
     };
     if spec.contract.value != name {
-        let message = format!("this mapping is for contract `{}` and lies with `{name}`", spec.contract.value);
+        let message = format!(
+            "this mapping is for contract `{}` and lies with `{name}`",
+            spec.contract.value
+        );
         return Err(mistake(&spec.contract, message, format!("write `contract: {name}`")));
     }
     let known = list(versions.iter().map(|version| &*version.version));
@@ -254,7 +270,10 @@ fn join(
     }
     let (from, to) = (places["from"], places["to"]);
     if to != from + 1 {
-        let message = format!("{} and {} are not neighbours, the older first", spec.from.value, spec.to.value);
+        let message = format!(
+            "{} and {} are not neighbours, the older first",
+            spec.from.value, spec.to.value
+        );
         let help = format!("map each version to the next: {known}; longer ways are made of those");
         return Err(mistake(&spec.from, message, help));
     }
@@ -280,7 +299,11 @@ fn natural_order(one: &str, other: &str) -> Ordering {
         let end = text[start..]
             .find(|c: char| !c.is_ascii_digit())
             .map_or(text.len(), |length| start + length);
-        (text[..start].to_owned(), text[start..end].parse().unwrap_or(0), text[end..].to_owned())
+        (
+            text[..start].to_owned(),
+            text[start..end].parse().unwrap_or(0),
+            text[end..].to_owned(),
+        )
     };
     split(one).cmp(&split(other)).then_with(|| one.cmp(other))
 }

@@ -120,7 +120,11 @@ impl Compiler<'_> {
         }
         for (id, written) in &spec.operations {
             for version in [self.older, self.newer] {
-                let ids: Vec<String> = version.operations.iter().map(|operation| operation.id.to_string()).collect();
+                let ids: Vec<String> = version
+                    .operations
+                    .iter()
+                    .map(|operation| operation.id.to_string())
+                    .collect();
                 if !ids.contains(id) {
                     let message = format!("version {} has no operation `{id}`", version.document.version);
                     let help = format!("its operations are {}", list(ids.iter().map(String::as_str)));
@@ -133,9 +137,16 @@ impl Compiler<'_> {
             let loss = &written.value;
             if loss.reason.trim().is_empty() {
                 let help = "say why nobody misses it";
-                self.mistake(place(written), format!("the loss of `{}` has no reason", loss.path), help);
+                self.mistake(
+                    place(written),
+                    format!("the loss of `{}` has no reason", loss.path),
+                    help,
+                );
             }
-            let name = spec.types.get(&loss.schema).and_then(|written| written.value.rename.as_ref());
+            let name = spec
+                .types
+                .get(&loss.schema)
+                .and_then(|written| written.value.rename.as_ref());
             let (document, schema) = match loss.direction {
                 Direction::Up => (self.older.document, &loss.schema),
                 Direction::Down => (self.newer.document, name.unwrap_or(&loss.schema)),
@@ -181,14 +192,27 @@ impl Compiler<'_> {
             };
             self.compile_type(&subject, ops, &[])
         };
-        let (path_program, query, header) = (run("path", &spec.path), run("query", &spec.query), run("header", &spec.header));
+        let (path_program, query, header) = (
+            run("path", &spec.path),
+            run("query", &spec.query),
+            run("header", &spec.header),
+        );
         let mut header_names: Vec<Box<str>> = Vec::new();
         let sides = [&self.programs[header].up, &self.programs[header].down];
         for side in sides {
             let moved = side.moves.iter().flat_map(|step| [&step.from, &step.to]);
-            let placed = side.fills.iter().map(|(path, _)| path).chain(side.copies.iter().map(|copy| &copy.to));
+            let placed = side
+                .fills
+                .iter()
+                .map(|(path, _)| path)
+                .chain(side.copies.iter().map(|copy| &copy.to));
             let dropped = side.drops.iter().chain(side.expects.iter().map(|expect| &expect.path));
-            header_names.extend(moved.chain(placed).chain(dropped).filter_map(|path| path.first().cloned()));
+            header_names.extend(
+                moved
+                    .chain(placed)
+                    .chain(dropped)
+                    .filter_map(|path| path.first().cloned()),
+            );
         }
         let mut step = OperationStep {
             path: path_program,
@@ -213,7 +237,8 @@ impl Compiler<'_> {
         match (&older.body, &newer.body) {
             (Some(one), Some(other)) => {
                 for media in &one.media {
-                    let Some(counterpart) = other.media.iter().find(|counterpart| counterpart.name == media.name) else {
+                    let Some(counterpart) = other.media.iter().find(|counterpart| counterpart.name == media.name)
+                    else {
                         let help = "describe the body in that media type too";
                         self.mistake(at, format!("{id} takes no {} in the newer version", media.name), help);
                         continue;
@@ -259,7 +284,8 @@ impl Compiler<'_> {
         }
         let id = &older.id;
         for code in missing {
-            let help = format!("map it under `operations: {{ {id}: {{ status: {{ OLDER: {code} }} }} }}`, or declare it");
+            let help =
+                format!("map it under `operations: {{ {id}: {{ status: {{ OLDER: {code} }} }} }}`, or declare it");
             let message = format!("{id} answers {code} in the newer version, which the older does not declare");
             self.mistake(at, message, help);
         }
@@ -291,14 +317,7 @@ impl Compiler<'_> {
     }
 
     /// The program between two schemas, compiled on first use.
-    pub(super) fn program(
-        &mut self,
-        older: &str,
-        newer: &str,
-        what: &str,
-        around: &[String],
-        at: (u32, u32),
-    ) -> usize {
+    pub(super) fn program(&mut self, older: &str, newer: &str, what: &str, around: &[String], at: (u32, u32)) -> usize {
         let documents = (self.older.document, self.newer.document);
         let older = documents.0.resolve(older).unwrap_or_else(|| older.to_owned());
         let newer = documents.1.resolve(newer).unwrap_or_else(|| newer.to_owned());
@@ -312,7 +331,10 @@ impl Compiler<'_> {
             let is_structured = documents.0.is_structured(&older);
             if is_structured && other.is_some_and(|other| other != expected) {
                 let other = other.unwrap_or_default();
-                let message = format!("{what} is {one} in {} and {other} in {}", documents.0.version, documents.1.version);
+                let message = format!(
+                    "{what} is {one} in {} and {other} in {}",
+                    documents.0.version, documents.1.version
+                );
                 let help = format!("say `types: {{ {one}: {{ as: {other}, ops: […] }} }}`");
                 self.mistake(at, message, help);
             }
@@ -389,10 +411,20 @@ impl Compiler<'_> {
             return None;
         }
         let documents = (self.older.document, self.newer.document);
-        let older = documents.0.find(subject.older, &each.from).and_then(|list| documents.0.items(&list));
-        let newer = documents.1.find(subject.newer, &each.to).and_then(|list| documents.1.items(&list));
+        let older = documents
+            .0
+            .find(subject.older, &each.from)
+            .and_then(|list| documents.0.items(&list));
+        let newer = documents
+            .1
+            .find(subject.newer, &each.to)
+            .and_then(|list| documents.1.items(&list));
         let (Some(older), Some(newer)) = (older, newer) else {
-            self.mistake(each.place, "`each` needs a list in both versions", "give the path of an array");
+            self.mistake(
+                each.place,
+                "`each` needs a list in both versions",
+                "give the path of an array",
+            );
             return None;
         };
         let (older, newer) = (documents.0.resolve(&older)?, documents.1.resolve(&newer)?);
@@ -430,7 +462,10 @@ impl Compiler<'_> {
             self.search(search, &property, inward, depth + 1);
             inward.pop();
         }
-        for (inner, step) in [(document.items(&schema), Inward::Items), (document.additional(&schema), Inward::Values)] {
+        for (inner, step) in [
+            (document.items(&schema), Inward::Items),
+            (document.additional(&schema), Inward::Values),
+        ] {
             if let Some(inner) = inner {
                 inward.push(step);
                 self.search(search, &inner, inward, depth + 1);

@@ -298,11 +298,20 @@ mod tests {
 
     #[test]
     fn decimals_keep_their_digits() {
-        let plain = Change::NumberToText { scale: None, pad: false };
+        let plain = Change::NumberToText {
+            scale: None,
+            pad: false,
+        };
         assert_eq!(changed(&plain, number("19.90")).unwrap(), r#""19.90""#);
-        assert_eq!(changed(&plain, number("12345678901234567890.120")).unwrap(), r#""12345678901234567890.120""#);
+        assert_eq!(
+            changed(&plain, number("12345678901234567890.120")).unwrap(),
+            r#""12345678901234567890.120""#
+        );
         assert_eq!(changed(&plain, number("1e2")).unwrap(), r#""100""#);
-        let cents = Change::NumberToText { scale: Some(2), pad: true };
+        let cents = Change::NumberToText {
+            scale: Some(2),
+            pad: true,
+        };
         assert_eq!(changed(&cents, number("5")).unwrap(), r#""5.00""#);
         assert_eq!(changed(&cents, number("5.1000")).unwrap(), r#""5.10""#);
         let back = Change::TextToNumber { scale: Some(2) };
@@ -311,12 +320,24 @@ mod tests {
 
     #[test]
     fn nothing_is_rounded() {
-        let cents = Change::NumberToText { scale: Some(2), pad: true };
-        assert!(changed(&cents, number("5.105")).unwrap_err().contains("more than 2 digits"));
+        let cents = Change::NumberToText {
+            scale: Some(2),
+            pad: true,
+        };
+        assert!(
+            changed(&cents, number("5.105"))
+                .unwrap_err()
+                .contains("more than 2 digits")
+        );
         assert!(changed(&cents, number("1e99")).unwrap_err().contains("more digits"));
         let back = Change::TextToNumber { scale: None };
         for wrong in ["", "1,50", "1.", "12 EUR", "NaN", "0x10", "01.5"] {
-            assert!(changed(&back, text(wrong)).unwrap_err().contains("not a decimal number"), "{wrong}");
+            assert!(
+                changed(&back, text(wrong))
+                    .unwrap_err()
+                    .contains("not a decimal number"),
+                "{wrong}"
+            );
         }
     }
 
@@ -324,8 +345,19 @@ mod tests {
     fn dates_that_do_not_exist_are_refused() {
         let iso = date(DateForm::German, DateForm::Iso);
         assert_eq!(changed(&iso, text("29.02.2028")).unwrap(), r#""2028-02-29""#);
-        for wrong in ["22.85.2126", "29.02.2027", "1.2.2026", "01-02-2026", "0102.2026.", "01.02.2026 ", "0é.02.2026"] {
-            assert!(changed(&iso, text(wrong)).unwrap_err().contains("not a date"), "{wrong}");
+        for wrong in [
+            "22.85.2126",
+            "29.02.2027",
+            "1.2.2026",
+            "01-02-2026",
+            "0102.2026.",
+            "01.02.2026 ",
+            "0é.02.2026",
+        ] {
+            assert!(
+                changed(&iso, text(wrong)).unwrap_err().contains("not a date"),
+                "{wrong}"
+            );
         }
         let compact = date(DateForm::Iso, DateForm::Compact);
         assert_eq!(changed(&compact, text("2026-11-20")).unwrap(), r#""20261120""#);
@@ -334,8 +366,14 @@ mod tests {
     #[test]
     fn a_day_becomes_a_point_in_time_in_its_zone() {
         let up = date(DateForm::Iso, DateForm::Timestamp);
-        assert_eq!(changed(&up, text("2026-11-20")).unwrap(), r#""2026-11-20T18:00:00+01:00""#);
-        assert_eq!(changed(&up, text("2026-07-20")).unwrap(), r#""2026-07-20T18:00:00+02:00""#);
+        assert_eq!(
+            changed(&up, text("2026-11-20")).unwrap(),
+            r#""2026-11-20T18:00:00+01:00""#
+        );
+        assert_eq!(
+            changed(&up, text("2026-07-20")).unwrap(),
+            r#""2026-07-20T18:00:00+02:00""#
+        );
         let down = date(DateForm::Timestamp, DateForm::Iso);
         assert_eq!(changed(&down, text("2026-11-20T23:30:00Z")).unwrap(), r#""2026-11-21""#);
         assert!(changed(&down, text("2026-11-20")).unwrap_err().contains("RFC 3339"));
@@ -343,13 +381,24 @@ mod tests {
 
     #[test]
     fn padding_comes_back_as_it_was_or_not_at_all() {
-        let (strip, pad) = (Change::Strip { char: '0', width: 10 }, Change::Pad { char: '0', width: 10 });
+        let (strip, pad) = (
+            Change::Strip { char: '0', width: 10 },
+            Change::Pad { char: '0', width: 10 },
+        );
         assert_eq!(changed(&strip, text("0000100234")).unwrap(), r#""100234""#);
         assert_eq!(changed(&pad, text("100234")).unwrap(), r#""0000100234""#);
         assert!(changed(&strip, text("100234")).unwrap_err().contains("6 characters"));
-        assert!(changed(&strip, text("0000000000")).unwrap_err().contains("nothing but padding"));
+        assert!(
+            changed(&strip, text("0000000000"))
+                .unwrap_err()
+                .contains("nothing but padding")
+        );
         assert!(changed(&pad, text("12345678901")).unwrap_err().contains("more than 10"));
-        assert!(changed(&pad, text("0123")).unwrap_err().contains("cannot be told from padding"));
+        assert!(
+            changed(&pad, text("0123"))
+                .unwrap_err()
+                .contains("cannot be told from padding")
+        );
     }
 
     #[test]
@@ -357,20 +406,34 @@ mod tests {
         let codes = |otherwise: Option<&str>| {
             let rows = [("a", Some("b")), ("x", None)];
             Change::Table(Arc::new(Codes {
-                rows: rows.into_iter().map(|(from, to)| (from.into(), to.map(Into::into))).collect(),
+                rows: rows
+                    .into_iter()
+                    .map(|(from, to)| (from.into(), to.map(Into::into)))
+                    .collect(),
                 otherwise: otherwise.map(Into::into),
             }))
         };
         assert_eq!(changed(&codes(None), text("a")).unwrap(), r#""b""#);
-        assert!(changed(&codes(None), text("c")).unwrap_err().contains("`c` has no counterpart"));
+        assert!(
+            changed(&codes(None), text("c"))
+                .unwrap_err()
+                .contains("`c` has no counterpart")
+        );
         assert_eq!(changed(&codes(Some("z")), text("c")).unwrap(), r#""z""#);
         assert!(changed(&codes(Some("z")), text("x")).is_err());
-        assert!(changed(&codes(None), number("1")).unwrap_err().contains("a number where a code"));
+        assert!(
+            changed(&codes(None), number("1"))
+                .unwrap_err()
+                .contains("a number where a code")
+        );
     }
 
     #[test]
     fn a_list_becomes_one_value_only_as_it_was_agreed() {
-        let single = |more| Change::Single { more, separator: ", ".into() };
+        let single = |more| Change::Single {
+            more,
+            separator: ", ".into(),
+        };
         let list = || Out::Arr(vec![text("a"), text("b")]);
         assert_eq!(changed(&single(More::Join), list()).unwrap(), r#""a, b""#);
         assert_eq!(changed(&single(More::Drop), list()).unwrap(), r#""a""#);

@@ -103,7 +103,11 @@ impl OpenApi {
             let mistake = self.mistake(at, format!("`$ref: {reference}` leads out of this document"));
             return Some(mistake.help("copy it to `components` of this document: a version is one file"));
         };
-        if !self.root.pointer(pointer).is_some_and(|target| target.is_object() || target.is_boolean()) {
+        if !self
+            .root
+            .pointer(pointer)
+            .is_some_and(|target| target.is_object() || target.is_boolean())
+        {
             let names: Vec<_> = self.schema_names().collect();
             let mistake = self.mistake(at, format!("`$ref: '{reference}'` leads nowhere"));
             return Some(mistake.help(format!("schemas of this document are {}", list(names))));
@@ -180,15 +184,27 @@ impl OpenApi {
 
     /// The name, if the pointer is that of a schema under `components/schemas`.
     pub(super) fn schema_name(pointer: &str) -> Option<&str> {
-        pointer.strip_prefix("/components/schemas/").filter(|name| !name.contains('/'))
+        pointer
+            .strip_prefix("/components/schemas/")
+            .filter(|name| !name.contains('/'))
     }
 
     /// An object or a list, or a choice that may hold one: something a mapping can reach into.
     pub(super) fn is_structured(&self, pointer: &str) -> bool {
-        let Some(pointer) = self.resolve(pointer) else { return false };
-        ["properties", "additionalProperties", "items", "prefixItems", "allOf", "oneOf", "anyOf"]
-            .iter()
-            .any(|keyword| self.at(&pointer).get(keyword).is_some_and(|value| !value.is_boolean()))
+        let Some(pointer) = self.resolve(pointer) else {
+            return false;
+        };
+        [
+            "properties",
+            "additionalProperties",
+            "items",
+            "prefixItems",
+            "allOf",
+            "oneOf",
+            "anyOf",
+        ]
+        .iter()
+        .any(|keyword| self.at(&pointer).get(keyword).is_some_and(|value| !value.is_boolean()))
     }
 
     /// The properties of an object schema and where their schemas stand, those of `allOf` included.
@@ -209,7 +225,9 @@ impl OpenApi {
     /// The names an object of this schema must have.
     pub(super) fn required(&self, pointer: &str) -> BTreeSet<String> {
         let parts = self.parts(pointer);
-        let lists = parts.iter().filter_map(|part| self.at(part).get("required")?.as_array());
+        let lists = parts
+            .iter()
+            .filter_map(|part| self.at(part).get("required")?.as_array());
         lists.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
@@ -270,7 +288,9 @@ impl OpenApi {
 
     fn keyword(&self, pointer: &str, keyword: &str) -> Option<String> {
         let parts = self.parts(pointer);
-        let part = parts.iter().find(|part| self.at(part).get(keyword).is_some_and(Value::is_object))?;
+        let part = parts
+            .iter()
+            .find(|part| self.at(part).get(keyword).is_some_and(Value::is_object))?;
         Some(format!("{part}/{keyword}"))
     }
 
@@ -279,11 +299,17 @@ impl OpenApi {
         let mut parts: Vec<String> = Vec::new();
         let mut waiting = vec![pointer.to_owned()];
         while let Some(pointer) = waiting.pop() {
-            let Some(pointer) = self.resolve(&pointer) else { continue };
+            let Some(pointer) = self.resolve(&pointer) else {
+                continue;
+            };
             if parts.contains(&pointer) {
                 continue;
             }
-            let count = self.at(&pointer).get("allOf").and_then(Value::as_array).map_or(0, Vec::len);
+            let count = self
+                .at(&pointer)
+                .get("allOf")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
             waiting.extend((0..count).map(|position| format!("{pointer}/allOf/{position}")));
             parts.push(pointer);
         }
@@ -317,7 +343,11 @@ pub(super) fn push_token(pointer: &mut String, token: &str) {
 /// Names as a list for people: `a, b, c`.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// The line and column of what a pointer leads to in a YAML text: of the last of its names that is found in order.
@@ -325,14 +355,20 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// YAML is read into plain values, which do not know where they stood. This is for people's eyes: it may miss.
 fn locate(text: &str, pointer: &str) -> (u32, u32) {
     let tokens = Pointer::parse(pointer).unwrap_or_default();
-    let mut place = (u32::from(!tokens.tokens().is_empty()), u32::from(!tokens.tokens().is_empty()));
+    let mut place = (
+        u32::from(!tokens.tokens().is_empty()),
+        u32::from(!tokens.tokens().is_empty()),
+    );
     let mut lines = text.lines().enumerate();
     let mut indent = None;
     for token in tokens.tokens() {
         let is_key = |rest: &str| {
             ["", "'", "\""].iter().any(|quote| {
-                let rest = rest.strip_prefix(quote).and_then(|rest| rest.strip_prefix(token.as_str()));
-                rest.and_then(|rest| rest.strip_prefix(quote)).is_some_and(|rest| rest.starts_with(':'))
+                let rest = rest
+                    .strip_prefix(quote)
+                    .and_then(|rest| rest.strip_prefix(token.as_str()));
+                rest.and_then(|rest| rest.strip_prefix(quote))
+                    .is_some_and(|rest| rest.starts_with(':'))
             })
         };
         let mut ahead = lines.clone();

@@ -138,7 +138,11 @@ impl Operation {
             let is_known = |parameter: &&Parameter| parameter.place == Place::Query;
             let mut known = self.parameters.iter().filter(is_known);
             if !known.any(|parameter| parameter.name == *name) && violations.len() < VIOLATION_LIMIT {
-                let names = self.parameters.iter().filter(is_known).map(|parameter| parameter.name.as_str());
+                let names = self
+                    .parameters
+                    .iter()
+                    .filter(is_known)
+                    .map(|parameter| parameter.name.as_str());
                 violations.push(Violation {
                     at: format!("query:{name}"),
                     what: format!("is not a parameter of {}; its parameters are {}", self.id, list(names)),
@@ -168,7 +172,11 @@ impl Operation {
     pub fn check_response(&self, status: StatusCode, headers: &HeaderMap, body: Option<&Document>) -> Vec<Violation> {
         let mut violations = Vec::new();
         let Some(response) = self.response(status.as_u16()) else {
-            let declared: Vec<_> = self.responses.iter().map(|response| response.status.to_string()).collect();
+            let declared: Vec<_> = self
+                .responses
+                .iter()
+                .map(|response| response.status.to_string())
+                .collect();
             let declared = list(declared.iter().map(String::as_str));
             violations.push(at_root(format!(
                 "{} does not answer {}; it answers {declared}",
@@ -202,9 +210,13 @@ impl Operation {
 
     /// What is declared for a status: exactly, for its hundred, or for all others.
     pub(super) fn response(&self, status: u16) -> Option<&Response> {
-        [StatusKey::Exactly(status), StatusKey::Range(status / 100), StatusKey::Default]
-            .iter()
-            .find_map(|key| self.responses.iter().find(|response| response.status == *key))
+        [
+            StatusKey::Exactly(status),
+            StatusKey::Range(status / 100),
+            StatusKey::Default,
+        ]
+        .iter()
+        .find_map(|key| self.responses.iter().find(|response| response.status == *key))
     }
 
     /// Reads an operation at a pointer of the document, such as `/paths/~1orders/post`.
@@ -234,7 +246,9 @@ impl Operation {
                 mistakes.push(
                     document
                         .mistake(&place, format!("`{{{name}}}` in {template} is not described"))
-                        .help(format!("add `- {{ name: {name}, in: path, required: true, schema: … }}`")),
+                        .help(format!(
+                            "add `- {{ name: {name}, in: path, required: true, schema: … }}`"
+                        )),
                 );
             }
         }
@@ -242,7 +256,11 @@ impl Operation {
         let body = RequestBody::compile(document, &format!("{place}/requestBody"), mistakes);
         let responses = Response::compile_all(document, &format!("{place}/responses"), mistakes);
         if responses.is_empty() {
-            mistakes.push(document.mistake(&place, format!("{id} answers nothing")).help("describe its `responses`"));
+            mistakes.push(
+                document
+                    .mistake(&place, format!("{id} answers nothing"))
+                    .help("describe its `responses`"),
+            );
         }
         Some(Self {
             id,
@@ -292,7 +310,9 @@ impl RequestBody {
 
 impl Media {
     fn compile_all(document: &OpenApi, content: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
-        let Some(kinds) = document.at(content).as_object() else { return Vec::new() };
+        let Some(kinds) = document.at(content).as_object() else {
+            return Vec::new();
+        };
         let mut media = Vec::new();
         for written in kinds.keys() {
             let name = essence(written);
@@ -305,7 +325,11 @@ impl Media {
                 let built = document.validator(schema);
                 built.map_err(|mistake| mistakes.push(mistake)).ok()
             });
-            media.push(Self { name, schema, validator });
+            media.push(Self {
+                name,
+                schema,
+                validator,
+            });
         }
         media
     }
@@ -326,7 +350,9 @@ impl Media {
 
 impl Response {
     fn compile_all(document: &OpenApi, place: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
-        let Some(declared) = document.at(place).as_object() else { return Vec::new() };
+        let Some(declared) = document.at(place).as_object() else {
+            return Vec::new();
+        };
         let mut responses = Vec::new();
         for written in declared.keys() {
             let at = format!("{place}/{written}");
@@ -364,7 +390,12 @@ pub(super) fn find_media<'a>(media: &'a [Media], headers: &HeaderMap) -> Option<
 
 /// A media type in lower case, without its parameters.
 fn essence(written: &str) -> String {
-    written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    written
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 fn header_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<Option<&'a str>> {

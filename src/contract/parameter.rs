@@ -133,12 +133,23 @@ impl Parameter {
     }
 
     /// The parameters of a path and of one of its operations, which override those.
-    pub(super) fn compile_all(document: &OpenApi, item: &str, operation: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
+    pub(super) fn compile_all(
+        document: &OpenApi,
+        item: &str,
+        operation: &str,
+        mistakes: &mut Vec<Diagnostic>,
+    ) -> Vec<Self> {
         let mut parameters: Vec<Self> = Vec::new();
         for owner in [item, operation] {
-            let count = document.at(owner).get("parameters").and_then(Value::as_array).map_or(0, Vec::len);
+            let count = document
+                .at(owner)
+                .get("parameters")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
             for position in 0..count {
-                let Some(place) = document.resolve(&format!("{owner}/parameters/{position}")) else { continue };
+                let Some(place) = document.resolve(&format!("{owner}/parameters/{position}")) else {
+                    continue;
+                };
                 if let Some(parameter) = Self::compile(document, &place, mistakes) {
                     parameters.retain(|other| other.name != parameter.name || other.place != parameter.place);
                     parameters.push(parameter);
@@ -186,14 +197,25 @@ impl Parameter {
 
     /// The header fields of a response.
     pub(super) fn compile_headers(document: &OpenApi, at: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
-        let Some(declared) = document.at(at).as_object() else { return Vec::new() };
+        let Some(declared) = document.at(at).as_object() else {
+            return Vec::new();
+        };
         let mut headers = Vec::new();
         for name in declared.keys() {
             let mut place = at.to_owned();
             push_token(&mut place, name);
-            let Some(place) = document.resolve(&place) else { continue };
+            let Some(place) = document.resolve(&place) else {
+                continue;
+            };
             let is_required = document.at(&place)["required"] == true;
-            headers.extend(Self::of_schema(document, name, Place::Header, is_required, &place, mistakes));
+            headers.extend(Self::of_schema(
+                document,
+                name,
+                Place::Header,
+                is_required,
+                &place,
+                mistakes,
+            ));
         }
         headers
     }
@@ -215,7 +237,11 @@ impl Parameter {
             return None;
         };
         let is_list = document.at(&schema)["type"] == "array";
-        let scalar = if is_list { document.items(&schema) } else { Some(schema.clone()) };
+        let scalar = if is_list {
+            document.items(&schema)
+        } else {
+            Some(schema.clone())
+        };
         let scalar = scalar.and_then(|scalar| document.resolve(&scalar));
         let written = scalar.map_or(&Value::Null, |scalar| &document.at(&scalar)["type"]);
         let kind = match written.as_str() {
@@ -231,10 +257,17 @@ impl Parameter {
                 return None;
             }
         };
-        let validator = document.validator(&schema).map_err(|mistake| mistakes.push(mistake)).ok()?;
+        let validator = document
+            .validator(&schema)
+            .map_err(|mistake| mistakes.push(mistake))
+            .ok()?;
         Some(Self {
             // Names of header fields have no case.
-            name: if place == Place::Header { name.to_ascii_lowercase() } else { name.to_owned() },
+            name: if place == Place::Header {
+                name.to_ascii_lowercase()
+            } else {
+                name.to_owned()
+            },
             place,
             is_required,
             schema,
@@ -253,7 +286,10 @@ pub(super) fn parse_query(query: &str) -> Vec<(String, Option<String>)> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decode = |text: &str| {
                 let text = text.replace('+', " ");
-                percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+                percent_decode_str(&text)
+                    .decode_utf8()
+                    .ok()
+                    .map(std::borrow::Cow::into_owned)
             };
             (decode(name).unwrap_or_else(|| name.to_owned()), decode(value))
         })

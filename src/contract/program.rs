@@ -162,7 +162,9 @@ impl Programs {
                 self.descend(&nested.path, nested.program, way, value, around)?;
                 continue;
             };
-            let Some(position) = position(value, name) else { continue };
+            let Some(position) = position(value, name) else {
+                continue;
+            };
             let Some(members) = value.members_mut() else { continue };
             let mut inner = std::mem::replace(&mut members[position].1, Out::Absent);
             let scope = Scope { value, around };
@@ -276,7 +278,10 @@ impl Side {
                 None => None,
                 Some(place) => {
                     let found = std::mem::replace(place, Out::Absent);
-                    let changed = step.change.apply(found).map_err(|detail| Fault::at(detail, &step.from))?;
+                    let changed = step
+                        .change
+                        .apply(found)
+                        .map_err(|detail| Fault::at(detail, &step.from))?;
                     if step.from == step.to {
                         *place = changed;
                         None
@@ -315,7 +320,9 @@ impl Side {
     fn take_expected<'a>(&'a self, value: &mut Out<'a>) -> Result<Kept<'a, 'a>, Fault> {
         let mut kept = Vec::new();
         for expect in &self.expects {
-            let Some(place) = slot(value, &expect.path) else { continue };
+            let Some(place) = slot(value, &expect.path) else {
+                continue;
+            };
             match &expect.expected {
                 Expected::OrKept(expected) => {
                     if is_same(place, &expected.into()) {
@@ -338,7 +345,9 @@ impl Side {
     /// Compares what was dropped as a repetition with what it repeats.
     fn compare<'a>(&self, kept: Kept<'_, 'a>, value: &Out<'a>, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
         for (expect, found) in kept {
-            let Expected::Same(other) = &expect.expected else { continue };
+            let Expected::Same(other) = &expect.expected else {
+                continue;
+            };
             if expect.otherwise == Agree::Ignore {
                 continue;
             }

@@ -9,9 +9,7 @@ use super::compile::{Compiler, Type, fields, path, place};
 use super::convert::{Change, Codes, DateChange};
 use super::openapi::OpenApi;
 use super::program::{CopyTo, Expect, Expected, Move, Nested, Outward, Path, Side, Step as Inward};
-use super::spec::{
-    DateForm, DateSpec, DecimalForm, DecimalSpec, Direction, OpSpec, TableSpec, WrapSpec,
-};
+use super::spec::{DateForm, DateSpec, DecimalForm, DecimalSpec, Direction, OpSpec, TableSpec, WrapSpec};
 use crate::config::Spanned;
 
 /// The steps of one type.
@@ -95,7 +93,12 @@ impl<'a> Steps<'a> {
             }
             OpSpec::Each(op) => {
                 if let Some((from, to)) = ends(compiler, at, &op.path, &op.from, &op.to) {
-                    self.eaches.push(Each { from: from.clone(), to: to.clone(), ops: &op.ops, place: at });
+                    self.eaches.push(Each {
+                        from: from.clone(),
+                        to: to.clone(),
+                        ops: &op.ops,
+                        place: at,
+                    });
                     self.moved(from, to, Change::Keep, Change::Keep, at);
                 }
             }
@@ -166,7 +169,13 @@ impl<'a> Steps<'a> {
     }
 
     fn moved(&mut self, from: Path, to: Path, up: Change, down: Change, at: (u32, u32)) {
-        self.moves.push(TwoWay { from, to, up, down, place: at });
+        self.moves.push(TwoWay {
+            from,
+            to,
+            up,
+            down,
+            place: at,
+        });
     }
 
     /// Where the newer version has a field of the older one; `None` if it is left out.
@@ -220,11 +229,18 @@ impl<'a> Steps<'a> {
         }
         for (document, schema, path, at) in expected {
             if document.find(schema, path).is_none() {
-                let reached = (0..path.len()).rev().find_map(|depth| document.find(schema, &path[..depth]));
+                let reached = (0..path.len())
+                    .rev()
+                    .find_map(|depth| document.find(schema, &path[..depth]));
                 let known = reached.map_or_else(String::new, |schema| fields(document, &schema));
                 compiler.mistake(
                     at,
-                    format!("version {} has no `{}` in {}", document.version, path.join("."), subject.name),
+                    format!(
+                        "version {} has no `{}` in {}",
+                        document.version,
+                        path.join("."),
+                        subject.name
+                    ),
                     format!("fields there are {known}"),
                 );
             }
@@ -255,7 +271,9 @@ impl<'a> Steps<'a> {
         let targets: Vec<_> = moved.chain(copied).chain(constant).collect();
         clashes(compiler, &targets, "is written twice");
         let moved = self.moves.iter().map(|step| (&step.from, step.place));
-        let sources: Vec<_> = moved.chain(self.drops.iter().map(|drop| (&drop.path, drop.place))).collect();
+        let sources: Vec<_> = moved
+            .chain(self.drops.iter().map(|drop| (&drop.path, drop.place)))
+            .collect();
         clashes(compiler, &sources, "is taken twice; use `copy` for the second place");
     }
 
@@ -281,7 +299,10 @@ impl<'a> Steps<'a> {
                     subject.name
                 )
             } else {
-                format!("`{field}` of {} is required in {target}, and nothing fills it", subject.name)
+                format!(
+                    "`{field}` of {} is required in {target}, and nothing fills it",
+                    subject.name
+                )
             };
             let help = match way {
                 Direction::Up => "move a field there, or give it a `default` or a `const`",
@@ -336,7 +357,10 @@ impl<'v> View<'v> {
                 gone.extend(steps.constants.iter().map(|constant| &*constant.to));
             }
         }
-        let (older, newer) = ((compiler.older.document, subject.older), (compiler.newer.document, subject.newer));
+        let (older, newer) = (
+            (compiler.older.document, subject.older),
+            (compiler.newer.document, subject.newer),
+        );
         let ((source, source_schema), (target, target_schema)) = match way {
             Direction::Up => (older, newer),
             Direction::Down => (newer, older),
@@ -362,7 +386,9 @@ impl<'v> View<'v> {
 
     /// Fields of the source that no step names and the target does not take.
     fn homeless(&self, at: &mut Vec<Box<str>>, found: &mut Vec<String>) {
-        let Some(schema) = self.source.find(self.source_schema, at) else { return };
+        let Some(schema) = self.source.find(self.source_schema, at) else {
+            return;
+        };
         for name in self.source.properties(&schema).into_keys() {
             at.push(name.into());
             if !self.is_consumed(at) {
@@ -383,17 +409,21 @@ impl<'v> View<'v> {
 
     /// Fields the target requires that nothing fills, or that something fills only sometimes.
     fn unfilled(&self, at: &mut Vec<Box<str>>, always: bool, found: &mut Vec<(String, bool)>) {
-        let Some(schema) = self.target.find(self.target_schema, at) else { return };
+        let Some(schema) = self.target.find(self.target_schema, at) else {
+            return;
+        };
         let required = self.target.required(&schema);
         for name in self.target.properties(&schema).into_keys() {
             let is_required = required.contains(&name);
             at.push(name.into());
             let mut into = self.flows.iter().filter(|(_, to)| *to == at.as_slice()).peekable();
-            let is_made = self.flows.iter().any(|(_, to)| to.len() > at.len() && to.starts_with(at));
+            let is_made = self
+                .flows
+                .iter()
+                .any(|(_, to)| to.len() > at.len() && to.starts_with(at));
             if into.peek().is_some() {
-                let is_certain = into.any(|(from, _)| {
-                    from.is_none_or(|from| self.source.always_has(self.source_schema, from))
-                });
+                let is_certain =
+                    into.any(|(from, _)| from.is_none_or(|from| self.source.always_has(self.source_schema, from)));
                 if is_required && always && !is_certain {
                     found.push((at.join("."), true));
                 }
@@ -415,9 +445,17 @@ impl<'v> View<'v> {
 pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'_>) -> (Side, Side) {
     let losses = |way| {
         let view = View::new(compiler, subject, steps, way);
-        let lost = steps.losses.iter().filter(|(_, lost)| *lost == way).map(|(path, _)| path);
+        let lost = steps
+            .losses
+            .iter()
+            .filter(|(_, lost)| *lost == way)
+            .map(|(path, _)| path);
         // A field that a step carries in part is only declared a loss, not left out.
-        let is_moved = |path: &Path| view.flows.iter().any(|(from, _)| from.is_some_and(|from| from.starts_with(path)));
+        let is_moved = |path: &Path| {
+            view.flows
+                .iter()
+                .any(|(from, _)| from.is_some_and(|from| from.starts_with(path)))
+        };
         lost.filter(|path| !is_moved(path)).cloned().collect::<Vec<_>>()
     };
     let (older, newer) = (compiler.older.document, compiler.newer.document);
@@ -434,11 +472,22 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
         ..Side::default()
     };
     for step in &steps.moves {
-        up.moves.push(Move { from: step.from.clone(), to: step.to.clone(), change: step.up.clone() });
-        down.moves.push(Move { from: step.to.clone(), to: step.from.clone(), change: step.down.clone() });
+        up.moves.push(Move {
+            from: step.from.clone(),
+            to: step.to.clone(),
+            change: step.up.clone(),
+        });
+        down.moves.push(Move {
+            from: step.to.clone(),
+            to: step.from.clone(),
+            change: step.down.clone(),
+        });
     }
     for copy in &steps.copies {
-        up.copies.push(CopyTo { from: copy.from.clone(), to: copy.to.clone() });
+        up.copies.push(CopyTo {
+            from: copy.from.clone(),
+            to: copy.to.clone(),
+        });
         down.expects.push(Expect {
             path: copy.to.clone(),
             expected: Expected::Same(copy.from.clone()),
@@ -477,9 +526,17 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
 
 /// Objects that a side takes everything out of, innermost first.
 fn emptied(side: &Side) -> Vec<Path> {
-    let moved = side.moves.iter().filter(|step| step.from != step.to).map(|step| &step.from);
-    let taken = moved.chain(&side.drops).chain(side.expects.iter().map(|expect| &expect.path));
-    let mut objects: Vec<Path> = taken.flat_map(|path| (1..path.len()).map(|depth| path[..depth].into())).collect();
+    let moved = side
+        .moves
+        .iter()
+        .filter(|step| step.from != step.to)
+        .map(|step| &step.from);
+    let taken = moved
+        .chain(&side.drops)
+        .chain(side.expects.iter().map(|expect| &expect.path));
+    let mut objects: Vec<Path> = taken
+        .flat_map(|path| (1..path.len()).map(|depth| path[..depth].into()))
+        .collect();
     objects.sort_by_key(|path| std::cmp::Reverse(path.len()));
     let mut unique: Vec<Path> = Vec::new();
     for object in objects {
@@ -526,9 +583,16 @@ fn single(op: &WrapSpec) -> Change {
 
 fn decimal(compiler: &mut Compiler<'_>, op: &DecimalSpec, at: (u32, u32)) -> (Change, Change) {
     if op.pad && op.scale.is_none() {
-        compiler.mistake(at, "`pad` without `scale`", "say how many digits stand after the point: `scale: 2`");
+        compiler.mistake(
+            at,
+            "`pad` without `scale`",
+            "say how many digits stand after the point: `scale: 2`",
+        );
     }
-    let text = Change::NumberToText { scale: op.scale, pad: op.pad };
+    let text = Change::NumberToText {
+        scale: op.scale,
+        pad: op.pad,
+    };
     let number = Change::TextToNumber { scale: op.scale };
     match op.newer {
         DecimalForm::String => (text, number),
@@ -537,16 +601,27 @@ fn decimal(compiler: &mut Compiler<'_>, op: &DecimalSpec, at: (u32, u32)) -> (Ch
 }
 
 fn dates(compiler: &mut Compiler<'_>, op: &DateSpec, at: (u32, u32)) -> Option<(Change, Change)> {
-    let instants = [op.older, op.newer].iter().filter(|form| **form == DateForm::Timestamp).count();
+    let instants = [op.older, op.newer]
+        .iter()
+        .filter(|form| **form == DateForm::Timestamp)
+        .count();
     if instants == 2 {
-        compiler.mistake(at, "both versions write points in time", "use `move`: they are carried as they are");
+        compiler.mistake(
+            at,
+            "both versions write points in time",
+            "use `move`: they are carried as they are",
+        );
         return None;
     }
     let timezone = match &op.timezone {
         Some(name) => match TimeZone::get(name) {
             Ok(zone) => zone,
             Err(_) => {
-                compiler.mistake(at, format!("`{name}` is no time zone"), "use an IANA name, such as Europe/Berlin");
+                compiler.mistake(
+                    at,
+                    format!("`{name}` is no time zone"),
+                    "use an IANA name, such as Europe/Berlin",
+                );
                 return None;
             }
         },
@@ -594,7 +669,11 @@ fn table(
     let spec = compiler.spec;
     let Some(rows) = spec.tables.get(&op.table) else {
         let known = super::openapi::list(spec.tables.keys().map(String::as_str));
-        compiler.mistake(at, format!("there is no table `{}`", op.table), format!("tables here are {known}"));
+        compiler.mistake(
+            at,
+            format!("there is no table `{}`", op.table),
+            format!("tables here are {known}"),
+        );
         return None;
     };
     let (mut up, mut down) = (Codes::default(), Codes::default());
@@ -604,7 +683,10 @@ fn table(
         if let (Some(Some(before)), false) = (before, op.miss_down.contains_key(newer)) {
             compiler.mistake(
                 at,
-                format!("in table `{}` both `{before}` and `{older}` become `{newer}`, so there is no inverse", op.table),
+                format!(
+                    "in table `{}` both `{before}` and `{older}` become `{newer}`, so there is no inverse",
+                    op.table
+                ),
                 format!("choose what it becomes on the way back: `missDown: {{ {newer}: {older} }}`"),
             );
         }
@@ -621,29 +703,48 @@ fn table(
     }
     let sides = [
         (compiler.older.document, subject.older, from, &up, &op.miss_up, "missUp"),
-        (compiler.newer.document, subject.newer, to, &down, &op.miss_down, "missDown"),
+        (
+            compiler.newer.document,
+            subject.newer,
+            to,
+            &down,
+            &op.miss_down,
+            "missDown",
+        ),
     ];
     let mut mistakes = Vec::new();
     for (position, (document, schema, path, codes, misses, key)) in sides.iter().enumerate() {
         let listed = document.find(schema, path).and_then(|schema| document.codes(&schema));
-        let missing = listed.into_iter().flatten().filter(|code| {
-            !codes.rows.contains_key(code.as_str()) && !misses.contains_key("*")
-        });
+        let missing = listed
+            .into_iter()
+            .flatten()
+            .filter(|code| !codes.rows.contains_key(code.as_str()) && !misses.contains_key("*"));
         for code in missing {
             mistakes.push((
-                format!("table `{}` has no row for `{code}` of version {}", op.table, document.version),
+                format!(
+                    "table `{}` has no row for `{code}` of version {}",
+                    op.table, document.version
+                ),
                 format!("add a row, or say what becomes of it: `{key}: {{ {code}: … }}` (`~` refuses it)"),
             ));
         }
         let (other, other_schema, other_path, ..) = &sides[1 - position];
-        let known = other.find(other_schema, other_path).and_then(|schema| other.codes(&schema));
+        let known = other
+            .find(other_schema, other_path)
+            .and_then(|schema| other.codes(&schema));
         if let Some(known) = known {
             let all = codes.rows.values().chain(std::iter::once(&codes.otherwise));
-            let mut unknown: Vec<_> = all.flatten().filter(|code| !known.iter().any(|known| **known == ***code)).collect();
+            let mut unknown: Vec<_> = all
+                .flatten()
+                .filter(|code| !known.iter().any(|known| **known == ***code))
+                .collect();
             unknown.sort_unstable();
             for code in unknown {
                 mistakes.push((
-                    format!("table `{}` leads to `{code}`, which version {} does not know", op.table, other.version),
+                    format!(
+                        "table `{}` leads to `{code}`, which version {} does not know",
+                        op.table, other.version
+                    ),
                     format!("its codes are {}", known.join(", ")),
                 ));
             }

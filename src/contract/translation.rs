@@ -133,7 +133,8 @@ impl Translation {
                 let mut programs = Vec::with_capacity(self.stages.len());
                 for (index, (step, way)) in self.stages.iter().enumerate() {
                     let program = self.operation_step(index).and_then(|own| own.requests.get(media));
-                    let program = program.ok_or_else(|| Unmappable::new(format!("no mapping for a body of {media}")))?;
+                    let program =
+                        program.ok_or_else(|| Unmappable::new(format!("no mapping for a body of {media}")))?;
                     programs.push((&**step, *program, *way));
                 }
                 Some(translate(body, &programs)?)
@@ -163,7 +164,11 @@ impl Translation {
             let undeclared = |code| Unmappable::new(format!("status {code} is not declared for {}", from.id));
             let own = self.operation_step(index).ok_or_else(|| undeclared(code))?;
             let source = from.response(code).ok_or_else(|| undeclared(code))?;
-            let statuses = if *way == Direction::Up { &own.status_down } else { &own.status_up };
+            let statuses = if *way == Direction::Up {
+                &own.status_down
+            } else {
+                &own.status_up
+            };
             code = statuses.get(&code).copied().unwrap_or(code);
             let target = to.response(code).ok_or_else(|| undeclared(code))?;
             if body.is_none() {
@@ -204,7 +209,11 @@ impl Translation {
     fn path(&self, values: &[String]) -> Result<String, Unmappable> {
         let names = &self.caller().path_names;
         if names.len() != values.len() {
-            return Err(Unmappable::new(format!("{} path values for {}", values.len(), names.len())));
+            return Err(Unmappable::new(format!(
+                "{} path values for {}",
+                values.len(),
+                names.len()
+            )));
         }
         let values = names.iter().zip(values);
         let mut values = Out::Obj(
@@ -254,7 +263,11 @@ impl Translation {
         let mut encoded = String::with_capacity(64);
         if let Out::Obj(values) = &values {
             for (name, value) in values {
-                let list = if let Out::Arr(list) = value { list.as_slice() } else { std::slice::from_ref(value) };
+                let list = if let Out::Arr(list) = value {
+                    list.as_slice()
+                } else {
+                    std::slice::from_ref(value)
+                };
                 for value in list.iter().filter_map(Out::as_text) {
                     let separator = if encoded.is_empty() { "" } else { "&" };
                     let name = utf8_percent_encode(name, ENCODED);
@@ -288,7 +301,9 @@ impl Translation {
         for name in names {
             mapped.remove(name);
         }
-        let Out::Obj(values) = &values else { return Ok(Some(mapped)) };
+        let Out::Obj(values) = &values else {
+            return Ok(Some(mapped));
+        };
         for (name, value) in values {
             let Some(text) = value.as_text() else { continue };
             let field = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(&text).ok());
