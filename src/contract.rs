@@ -1,4 +1,4 @@
-//! Contracts: OpenAPI versions and the mappings between them.
+//! Contracts: `OpenAPI` versions and the mappings between them.
 //!
 //! A contract is a folder: `v1/openapi.yaml`, `v2/openapi.yaml`, and `v1-v2.map.yaml` between them. Loading finds every
 //! mistake it can before anything goes live; what is loaded holds messages against a version (`operation`) and turns
@@ -187,6 +187,13 @@ impl Contract {
 }
 
 impl ContractVersion {
+    fn view(&self) -> Version<'_> {
+        Version {
+            document: &self.document,
+            operations: &self.operations,
+        }
+    }
+
     fn load(file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let folder = file.path.parent().and_then(Path::file_name).unwrap_or_default();
         let version = folder.to_string_lossy();
@@ -277,13 +284,7 @@ fn join(
         let help = format!("map each version to the next: {known}; longer ways are made of those");
         return Err(mistake(&spec.from, message, help));
     }
-    fn view(version: &ContractVersion) -> Version<'_> {
-        Version {
-            document: &version.document,
-            operations: &version.operations,
-        }
-    }
-    let (step, mistakes) = compile::compile(view(&versions[from]), view(&versions[to]), spec, file);
+    let (step, mistakes) = compile::compile(versions[from].view(), versions[to].view(), spec, file);
     Ok((from, step, mistakes))
 }
 

@@ -1,4 +1,4 @@
-//! One OpenAPI 3.1 document as plain values, with the questions that are asked of its schemas.
+//! One `OpenAPI` 3.1 document as plain values, with the questions that are asked of its schemas.
 //!
 //! A schema is named by its JSON Pointer in the document, so that validators and mappings mean the same one.
 
@@ -378,7 +378,8 @@ fn locate(text: &str, pointer: &str) -> (u32, u32) {
         });
         if let Some((number, line)) = found {
             let column = line.len() - line.trim_start().trim_start_matches("- ").len();
-            place = (number as u32 + 1, column as u32 + 1);
+            let small = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
+            place = (small(number), small(column));
             indent = Some(column);
             lines = ahead;
         }

@@ -23,7 +23,7 @@ pub struct Operation {
     pub id: Arc<str>,
     /// Its method.
     pub method: Method,
-    /// Its path as OpenAPI writes it: `/orders/{orderNo}`.
+    /// Its path as `OpenAPI` writes it: `/orders/{orderNo}`.
     pub template: String,
     /// The names in the path, in order.
     pub path_names: Vec<String>,
@@ -155,7 +155,9 @@ impl Operation {
             (Some(expected), Some(body)) => {
                 // Another media type is refused before anything is read, so a body without one is the first kind.
                 let media = find_media(&expected.media, headers).or(expected.media.first());
-                media.iter().for_each(|media| media.check(body, &mut violations));
+                if let Some(media) = media {
+                    media.check(body, &mut violations);
+                }
             }
             _ => {}
         }
@@ -279,16 +281,16 @@ fn describe_parameters(document: &mut OpenApi, id: &str, parameters: &[Parameter
     let mut described = json!({});
     for place in [Place::Path, Place::Query, Place::Header] {
         let own = parameters.iter().filter(|parameter| parameter.place == place);
+        let required: Vec<_> = own
+            .clone()
+            .filter(|parameter| parameter.is_required)
+            .map(|parameter| &*parameter.name)
+            .collect();
         let mut schema = json!({
-            "type": "object", "properties": {}, "required": [], "additionalProperties": place == Place::Header,
+            "type": "object", "properties": {}, "required": required, "additionalProperties": place == Place::Header,
         });
         for parameter in own {
             schema["properties"][&parameter.name] = json!({ "$ref": format!("#{}", parameter.schema) });
-            if parameter.is_required {
-                if let Some(required) = schema["required"].as_array_mut() {
-                    required.push(json!(parameter.name));
-                }
-            }
         }
         described[place.as_str()] = schema;
     }
@@ -359,9 +361,10 @@ impl Response {
             let status = match written.as_bytes() {
                 b"default" => StatusKey::Default,
                 [hundred @ b'1'..=b'5', b'X', b'X'] => StatusKey::Range(u16::from(hundred - b'0')),
-                _ => match written.parse() {
-                    Ok(code @ 100..=599) => StatusKey::Exactly(code),
-                    _ => {
+                _ => {
+                    if let Ok(code @ 100..=599) = written.parse() {
+                        StatusKey::Exactly(code)
+                    } else {
                         mistakes.push(
                             document
                                 .mistake(&at, format!("`{written}` is no status"))
@@ -369,7 +372,7 @@ impl Response {
                         );
                         continue;
                     }
-                },
+                }
             };
             let Some(at) = document.resolve(&at) else { continue };
             responses.push(Self {

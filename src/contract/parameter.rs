@@ -36,7 +36,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// As written in a violation, and in OpenAPI.
+    /// As written in a violation, and in `OpenAPI`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Path => "path",

@@ -292,10 +292,10 @@ impl Side {
             });
         }
         for path in &self.prune {
-            if let Some(place) = slot(value, path) {
-                if place.members_mut().is_some_and(|members| is_empty(members)) {
-                    *place = Out::Absent;
-                }
+            if let Some(place) = slot(value, path)
+                && place.members_mut().is_some_and(|members| is_empty(members))
+            {
+                *place = Out::Absent;
             }
         }
         self.refuse_unknown(value)?;
@@ -393,7 +393,7 @@ impl Side {
             .max_by_key(|step| step.to.len());
         if let Some(step) = exact {
             let rest = tokens[step.to.len()..].iter().cloned();
-            return step.from.iter().map(|name| name.to_string()).chain(rest).collect();
+            return step.from.iter().map(ToString::to_string).chain(rest).collect();
         }
         // An object that the mapping made: one of the fields it was made from.
         let made = self.moves.iter().find(|step| {
@@ -402,7 +402,7 @@ impl Side {
                 && step.to.iter().zip(&tokens).all(|(name, token)| **name == **token)
         });
         match made {
-            Some(step) => step.from.iter().map(|name| name.to_string()).collect(),
+            Some(step) => step.from.iter().map(ToString::to_string).collect(),
             None => tokens,
         }
     }
@@ -419,7 +419,7 @@ impl Fault {
     fn at(detail: String, path: &[Box<str>]) -> Self {
         Self {
             detail,
-            tokens: path.iter().map(|name| name.to_string()).collect(),
+            tokens: path.iter().map(ToString::to_string).collect(),
         }
     }
 

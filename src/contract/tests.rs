@@ -1,3 +1,6 @@
+mod mistakes;
+mod steps;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
@@ -371,6 +374,10 @@ fn paths_and_queries_are_translated() {
         .request(&["A".to_owned()], None, &mut HeaderMap::new(), None)
         .unwrap();
     assert_eq!(mapped.body, None);
+    for escape in ["..", ".", ""] {
+        let error = translation.request(&[escape.to_owned()], None, &mut HeaderMap::new(), None);
+        assert!(error.unwrap_err().detail.contains("cannot stand in a path"));
+    }
 }
 
 #[test]

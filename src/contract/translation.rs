@@ -229,6 +229,13 @@ impl Translation {
             let found = values.find(&[name.into()]);
             let value = found.as_ref().and_then(|value| value.as_text());
             let value = value.ok_or_else(|| Unmappable::new(format!("no value for `{{{name}}}` in the path")))?;
+            if matches!(&*value, "" | "." | "..") {
+                // The upstream would read another path.
+                return Err(Unmappable {
+                    detail: "a value that cannot stand in a path".to_owned(),
+                    pointer: format!("path:{name}"),
+                });
+            }
             path.push_str(literal);
             let _ = write!(path, "{}", utf8_percent_encode(&value, ENCODED));
             rest = after;
@@ -242,7 +249,7 @@ impl Translation {
             self.operation_step(index)
                 .is_some_and(|own| step.programs.list[own.query].is_identity)
         };
-        if query.is_none_or(str::is_empty) && self.stages.is_empty() || self.stages.iter().enumerate().all(is_carried) {
+        if self.stages.iter().enumerate().all(is_carried) {
             return Ok(query.map(str::to_owned));
         }
         let mut values: Vec<(Cow<'_, str>, Out<'_>)> = Vec::new();

@@ -72,7 +72,7 @@ impl<'a> Decimal<'a> {
             fraction,
             leading,
             significant,
-            exponent: exponent - fraction.len() as i64 + trailing as i64,
+            exponent: exponent - signed(fraction.len()) + signed(trailing),
         })
     }
 
@@ -155,6 +155,11 @@ impl<'a> Decimal<'a> {
     }
 }
 
+/// A length, which never comes near the limit.
+fn signed(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
 /// 10^`exponent` modulo `divisor`, which has at most 18 digits.
 fn power_of_ten(mut exponent: u64, divisor: u128) -> u128 {
     let mut power = 1 % divisor;
@@ -195,7 +200,7 @@ impl Ord for Decimal<'_> {
             if number.significant == 0 {
                 i64::MIN
             } else {
-                number.exponent + number.significant as i64
+                number.exponent + signed(number.significant)
             }
         };
         let size = place(self)

@@ -172,8 +172,8 @@ impl Parser<'_> {
 
     fn leave(&mut self, node: usize, kind: u32, count: u32) {
         self.depth -= 1;
-        let next = self.nodes.len() as u32;
-        let end = self.at as u32;
+        let next = small(self.nodes.len());
+        let end = small(self.at);
         let node = &mut self.nodes[node];
         node.end = end;
         node.next = next;
@@ -368,11 +368,10 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, start: usize, end: usize, info: u32) {
-        // Positions fit: the text is at most `SIZE_LIMIT` bytes, and there are no more nodes than bytes.
-        let next = self.nodes.len() as u32 + 1;
+        let next = small(self.nodes.len() + 1);
         self.nodes.push(Node {
-            start: start as u32,
-            end: end as u32,
+            start: small(start),
+            end: small(end),
             next,
             info,
         });
@@ -396,6 +395,15 @@ impl Parser<'_> {
         };
         Err((self.at, format!("{found} where {expected} is expected").into()))
     }
+}
+
+/// Positions fit: a text is at most `SIZE_LIMIT` bytes, and there are no more nodes than bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the size of a text is checked before it is read"
+)]
+fn small(position: usize) -> u32 {
+    position as u32
 }
 
 #[cold]

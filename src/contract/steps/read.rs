@@ -1,0 +1,214 @@
+//! Single steps as they are written, turned into changes of values: one for each direction.
+
+use std::sync::Arc;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+
+use crate::contract::compile::{Compiler, Type, path};
+use crate::contract::convert::{Change, Codes, DateChange};
+use crate::contract::openapi::list;
+use crate::contract::program::Path;
+use crate::contract::spec::{DateForm, DateSpec, DecimalForm, DecimalSpec, TableSpec, WrapSpec};
+
+/// Both ends of a step that names them by `path`, or by `from` and `to`.
+pub(super) fn ends(
+    compiler: &mut Compiler<'_>,
+    at: (u32, u32),
+    same: Option<&String>,
+    from: Option<&String>,
+    to: Option<&String>,
+) -> Option<(Path, Path)> {
+    match (same, from, to) {
+        (Some(same), None, None) => Some((path(same), path(same))),
+        (None, Some(from), Some(to)) => Some((path(from), path(to))),
+        _ => {
+            let help = "give `path` if the field stands at the same place in both versions, else `from` and `to`";
+            compiler.mistake(at, "this step does not say where its value is and where it goes", help);
+            None
+        }
+    }
+}
+
+pub(super) fn single(op: &WrapSpec) -> Change {
+    Change::Single {
+        more: op.more,
+        separator: op.separator.as_str().into(),
+    }
+}
+
+pub(super) fn decimal(compiler: &mut Compiler<'_>, op: &DecimalSpec, at: (u32, u32)) -> (Change, Change) {
+    if op.pad && op.scale.is_none() {
+        compiler.mistake(
+            at,
+            "`pad` without `scale`",
+            "say how many digits stand after the point: `scale: 2`",
+        );
+    }
+    let text = Change::NumberToText {
+        scale: op.scale,
+        pad: op.pad,
+    };
+    let number = Change::TextToNumber { scale: op.scale };
+    match op.newer {
+        DecimalForm::String => (text, number),
+        DecimalForm::Number => (number, text),
+    }
+}
+
+pub(super) fn dates(compiler: &mut Compiler<'_>, op: &DateSpec, at: (u32, u32)) -> Option<(Change, Change)> {
+    let instants = [op.older, op.newer]
+        .iter()
+        .filter(|form| **form == DateForm::Timestamp)
+        .count();
+    if instants == 2 {
+        compiler.mistake(
+            at,
+            "both versions write points in time",
+            "use `move`: they are carried as they are",
+        );
+        return None;
+    }
+    let timezone = match &op.timezone {
+        Some(name) => {
+            if let Ok(zone) = TimeZone::get(name) {
+                zone
+            } else {
+                compiler.mistake(
+                    at,
+                    format!("`{name}` is no time zone"),
+                    "use an IANA name, such as Europe/Berlin",
+                );
+                return None;
+            }
+        }
+        None if instants == 0 => TimeZone::UTC,
+        None => {
+            let help = "say where the day is a day: `timezone: Europe/Berlin`";
+            compiler.mistake(at, "a day and a point in time are joined without a time zone", help);
+            return None;
+        }
+    };
+    let time = match &op.time {
+        Some(written) => {
+            let parsed = written.parse::<Time>();
+            let Ok(time) = parsed else {
+                compiler.mistake(at, format!("`{written}` is no time of day"), "write it as `18:00`");
+                return None;
+            };
+            time
+        }
+        None if instants == 0 => Time::midnight(),
+        None => {
+            let help = "a day needs one to become a point in time: `time: '18:00'`";
+            compiler.mistake(at, "there is no inverse without a time of day", help);
+            return None;
+        }
+    };
+    let change = |from, to| {
+        Change::Date(Arc::new(DateChange {
+            from,
+            to,
+            timezone: timezone.clone(),
+            time,
+        }))
+    };
+    Some((change(op.older, op.newer), change(op.newer, op.older)))
+}
+
+pub(super) fn table(
+    compiler: &mut Compiler<'_>,
+    subject: &Type<'_>,
+    op: &TableSpec,
+    (from, to): (&Path, &Path),
+    at: (u32, u32),
+) -> Option<(Change, Change)> {
+    let spec = compiler.spec;
+    let Some(rows) = spec.tables.get(&op.table) else {
+        let known = list(spec.tables.keys().map(String::as_str));
+        compiler.mistake(
+            at,
+            format!("there is no table `{}`", op.table),
+            format!("tables here are {known}"),
+        );
+        return None;
+    };
+    let (mut up, mut down) = (Codes::default(), Codes::default());
+    for (older, newer) in rows {
+        up.rows.insert(older.as_str().into(), Some(newer.as_str().into()));
+        let before = down.rows.insert(newer.as_str().into(), Some(older.as_str().into()));
+        if let (Some(Some(before)), false) = (before, op.miss_down.contains_key(newer)) {
+            compiler.mistake(
+                at,
+                format!(
+                    "in table `{}` both `{before}` and `{older}` become `{newer}`, so there is no inverse",
+                    op.table
+                ),
+                format!("choose what it becomes on the way back: `missDown: {{ {newer}: {older} }}`"),
+            );
+        }
+    }
+    for (codes, misses) in [(&mut up, &op.miss_up), (&mut down, &op.miss_down)] {
+        for (code, to) in misses {
+            let to = to.as_deref().map(Into::into);
+            if code == "*" {
+                codes.otherwise = to;
+            } else {
+                codes.rows.insert(code.as_str().into(), to);
+            }
+        }
+    }
+    let sides = [
+        (compiler.older.document, subject.older, from, &up, &op.miss_up, "missUp"),
+        (
+            compiler.newer.document,
+            subject.newer,
+            to,
+            &down,
+            &op.miss_down,
+            "missDown",
+        ),
+    ];
+    let mut mistakes = Vec::new();
+    for (position, (document, schema, path, codes, misses, key)) in sides.iter().enumerate() {
+        let listed = document.find(schema, path).and_then(|schema| document.codes(&schema));
+        let missing = listed
+            .into_iter()
+            .flatten()
+            .filter(|code| !codes.rows.contains_key(code.as_str()) && !misses.contains_key("*"));
+        for code in missing {
+            mistakes.push((
+                format!(
+                    "table `{}` has no row for `{code}` of version {}",
+                    op.table, document.version
+                ),
+                format!("add a row, or say what becomes of it: `{key}: {{ {code}: … }}` (`~` refuses it)"),
+            ));
+        }
+        let (other, other_schema, other_path, ..) = &sides[1 - position];
+        let known = other
+            .find(other_schema, other_path)
+            .and_then(|schema| other.codes(&schema));
+        if let Some(known) = known {
+            let all = codes.rows.values().chain(std::iter::once(&codes.otherwise));
+            let mut unknown: Vec<_> = all
+                .flatten()
+                .filter(|code| !known.iter().any(|known| **known == ***code))
+                .collect();
+            unknown.sort_unstable();
+            for code in unknown {
+                mistakes.push((
+                    format!(
+                        "table `{}` leads to `{code}`, which version {} does not know",
+                        op.table, other.version
+                    ),
+                    format!("its codes are {}", known.join(", ")),
+                ));
+            }
+        }
+    }
+    for (message, help) in mistakes {
+        compiler.mistake(at, message, help);
+    }
+    Some((Change::Table(Arc::new(up)), Change::Table(Arc::new(down))))
+}

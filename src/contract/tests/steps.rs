@@ -1,0 +1,205 @@
+use super::*;
+
+/// A contract of two versions whose only operation takes and answers a `Thing`.
+pub(super) fn contract(older: &str, newer: &str, mapping: &str) -> Result<Contract, Vec<Diagnostic>> {
+    let openapi = |schemas: &str| {
+        let schemas = schemas.replace('\n', "\n    ");
+        format!(
+            "openapi: 3.1.0\ninfo: {{ title: Things, version: '1' }}\npaths:\n  /things:\n    post:\n      operationId: put\n      \
+             parameters: [{{ name: X-Kind, in: header, schema: {{ type: string }} }}]\n      \
+             requestBody: {{ required: true, content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Thing' }} }} }} }}\n      \
+             responses: {{ '200': {{ description: ok, content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Thing' }} }} }} }} }}\n\
+             components:\n  schemas:\n    {schemas}"
+        )
+    };
+    let files = [
+        file("contracts/things/v1/openapi.yaml", &openapi(older)),
+        file("contracts/things/v2/openapi.yaml", &openapi(newer)),
+        file(
+            "contracts/things/v1-v2.map.yaml",
+            &format!("kind: Mapping\ncontract: things\nfrom: v1\nto: v2\n{mapping}"),
+        ),
+    ];
+    Contract::load("things", &files)
+}
+
+/// A closed object schema `Thing` with these properties, the first `required` ones required.
+pub(super) fn thing(properties: &str) -> String {
+    format!("Thing:\n  type: object\n  additionalProperties: false\n  properties: {{ {properties} }}")
+}
+
+fn mapped(older: &str, newer: &str, steps: &str) -> Contract {
+    contract(&thing(older), &thing(newer), &format!("types:\n  Thing:\n{steps}"))
+        .unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn up(contract: &Contract, body: &str) -> Result<String, String> {
+    request(contract, "put", "v1", "v2", body).map_err(|error| error.to_string())
+}
+
+fn down(contract: &Contract, body: &str) -> Result<String, String> {
+    response(contract, "put", "v1", "v2", 200, body).map_err(|error| error.to_string())
+}
+
+const TEXT: &str = "type: string";
+
+#[test]
+fn fields_may_change_places_with_each_other() {
+    let swap = mapped(
+        &format!("a: {{ {TEXT} }}, b: {{ {TEXT} }}"),
+        &format!("a: {{ {TEXT} }}, b: {{ {TEXT} }}"),
+        "    - move: { from: a, to: b }\n    - move: { from: b, to: a }",
+    );
+    assert_eq!(up(&swap, r#"{"a":"1","b":"2"}"#).unwrap(), r#"{"b":"1","a":"2"}"#);
+    assert_eq!(down(&swap, r#"{"a":"2"}"#).unwrap(), r#"{"b":"2"}"#);
+}
+
+#[test]
+fn a_default_fills_what_is_left_out_and_may_be_left_out_again() {
+    let filled = mapped(
+        &format!("a: {{ {TEXT} }}"),
+        &format!("a: {{ {TEXT} }}, n: {{ type: integer }}"),
+        "    - default: { path: a, value: none }\n    - const: { to: n, value: 7 }",
+    );
+    assert_eq!(up(&filled, "{}").unwrap(), r#"{"a":"none","n":7}"#);
+    assert_eq!(up(&filled, r#"{"a":"x"}"#).unwrap(), r#"{"a":"x","n":7}"#);
+    assert_eq!(down(&filled, r#"{"a":"none","n":7}"#).unwrap(), r#"{"a":"none"}"#);
+    assert!(
+        down(&filled, r#"{"n":8}"#)
+            .unwrap_err()
+            .contains("`8` where version v1 knows only 7")
+    );
+    let omitted = mapped(
+        &format!("a: {{ {TEXT} }}"),
+        &format!("a: {{ {TEXT} }}"),
+        "    - default: { path: a, value: none, omit: true }",
+    );
+    assert_eq!(down(&omitted, r#"{"a":"none"}"#).unwrap(), "{}");
+    assert_eq!(down(&omitted, r#"{"a":"x"}"#).unwrap(), r#"{"a":"x"}"#);
+}
+
+#[test]
+fn a_dropped_field_is_restored() {
+    let dropped = mapped(
+        &format!("a: {{ {TEXT} }}, old: {{ {TEXT} }}"),
+        &format!("a: {{ {TEXT} }}"),
+        "    - drop: { path: old, restore: N }",
+    );
+    assert_eq!(up(&dropped, r#"{"a":"1","old":"J"}"#).unwrap(), r#"{"a":"1"}"#);
+    assert_eq!(down(&dropped, r#"{"a":"1"}"#).unwrap(), r#"{"a":"1","old":"N"}"#);
+}
+
+#[test]
+fn a_copy_is_dropped_again_if_it_agrees() {
+    let copied = |agree: &str| {
+        mapped(
+            &format!("a: {{ {TEXT} }}"),
+            &format!("a: {{ {TEXT} }}, b: {{ {TEXT} }}"),
+            &format!("    - copy: {{ from: a, to: b{agree} }}"),
+        )
+    };
+    assert_eq!(up(&copied(""), r#"{"a":"1"}"#).unwrap(), r#"{"a":"1","b":"1"}"#);
+    assert_eq!(down(&copied(""), r#"{"a":"1","b":"1"}"#).unwrap(), r#"{"a":"1"}"#);
+    assert!(
+        down(&copied(""), r#"{"a":"1","b":"2"}"#)
+            .unwrap_err()
+            .contains("`2` differs")
+    );
+    assert_eq!(
+        down(&copied(", agree: ignore"), r#"{"a":"1","b":"2"}"#).unwrap(),
+        r#"{"a":"1"}"#
+    );
+}
+
+#[test]
+fn the_items_of_a_list_have_steps_of_their_own() {
+    let list = |name: &str| {
+        format!(
+            "list: {{ type: array, items: {{ type: object, additionalProperties: false, properties: {{ {name}: {{ {TEXT} }} }} }} }}"
+        )
+    };
+    let each = mapped(
+        &list("a"),
+        &list("b"),
+        "    - each: { path: list, ops: [{ move: { from: a, to: b } }] }",
+    );
+    assert_eq!(
+        up(&each, r#"{"list":[{"a":"1"},{}]}"#).unwrap(),
+        r#"{"list":[{"b":"1"},{}]}"#
+    );
+    assert_eq!(
+        down(&each, r#"{"list":[{"b":"1"}]}"#).unwrap(),
+        r#"{"list":[{"a":"1"}]}"#
+    );
+}
+
+#[test]
+fn the_first_of_a_list_is_a_list_of_one_again() {
+    let first = mapped(
+        &format!("a: {{ type: array, items: {{ {TEXT} }} }}"),
+        &format!("a: {{ {TEXT} }}"),
+        "    - first: { path: a, more: drop }",
+    );
+    assert_eq!(up(&first, r#"{"a":["1","2"]}"#).unwrap(), r#"{"a":"1"}"#);
+    assert_eq!(up(&first, r#"{"a":[]}"#).unwrap(), "{}");
+    assert_eq!(down(&first, r#"{"a":"1"}"#).unwrap(), r#"{"a":["1"]}"#);
+}
+
+#[test]
+fn numbers_keep_their_letters_where_nothing_names_them() {
+    let carried = mapped(
+        &format!("n: {{ type: number }}, a: {{ {TEXT} }}"),
+        &format!("n: {{ type: number }}, b: {{ {TEXT} }}"),
+        "    - move: { from: a, to: b }",
+    );
+    for number in ["19.90", "12345678901234567890.12", "1e2", "1E-3", "-0", "0.1000"] {
+        assert_eq!(
+            up(&carried, &format!(r#"{{"n":{number}}}"#)).unwrap(),
+            format!(r#"{{"n":{number}}}"#)
+        );
+    }
+}
+
+#[test]
+fn a_type_may_contain_itself() {
+    let tree = |name: &str| {
+        thing(&format!(
+            "{name}: {{ {TEXT} }}, parts: {{ type: array, items: {{ $ref: '#/components/schemas/Thing' }} }}, \
+             byName: {{ type: object, additionalProperties: {{ $ref: '#/components/schemas/Thing' }} }}"
+        ))
+    };
+    let tree = contract(
+        &tree("a"),
+        &tree("b"),
+        "types:\n  Thing:\n    - move: { from: a, to: b }",
+    )
+    .unwrap();
+    assert_eq!(
+        up(
+            &tree,
+            r#"{"parts":[{"a":"1","parts":[{"a":"2"}]}],"byName":{"x":{"a":"3"}}}"#
+        )
+        .unwrap(),
+        r#"{"parts":[{"parts":[{"b":"2"}],"b":"1"}],"byName":{"x":{"b":"3"}}}"#
+    );
+    let error = up(&tree, r#"{"parts":[{"parts":[{"c":"2"}]}]}"#).unwrap_err();
+    assert!(error.contains("/parts/0/parts/0/c"), "{error}");
+}
+
+#[test]
+fn header_fields_and_status_codes_are_translated() {
+    let schema = thing(&format!("a: {{ {TEXT} }}"));
+    let mapping = "tables:\n  kinds: { A: b }\noperations:\n  put:\n    status: { 200: 200 }\n    \
+                   header: [{ table: { path: x-kind, table: kinds } }]";
+    let contract = contract(&schema, &schema, mapping).unwrap();
+    let translation = contract.translation("put", "v1", "v2").unwrap();
+    let mut fields = headers("application/json");
+    fields.insert("x-kind", HeaderValue::from_static("A"));
+    let body = document("{}");
+    translation.request(&[], None, &mut fields, Some(&body)).unwrap();
+    assert_eq!(fields["x-kind"], "b");
+    assert_eq!(fields[CONTENT_TYPE], "application/json");
+    let error = translation.request(&[], None, &mut fields, Some(&body)).unwrap_err();
+    assert_eq!(error.pointer, "header:x-kind");
+    assert_eq!(fields["x-kind"], "b");
+}
