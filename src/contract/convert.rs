@@ -1,7 +1,7 @@
 //! What happens to a single value on its way between versions: codes, decimals, dates, padding.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::civil::{Date, Time};
@@ -38,7 +38,7 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Codes {
     /// Code to code; `None` refuses it.
-    pub rows: HashMap<Box<str>, Option<Box<str>>>,
+    pub rows: BTreeMap<Box<str>, Option<Box<str>>>,
     /// What becomes of codes without a row; `None` refuses them.
     pub otherwise: Option<Box<str>>,
 }
@@ -135,14 +135,16 @@ impl Codes {
 }
 
 fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Out<'_>, String> {
-    let number = parse(&text)?;
-    within(&number, &text, scale)?;
-    let is_plain = !text.contains(['e', 'E']);
-    if is_plain && !pad {
+    let digits = scale.filter(|_| pad).map(usize::from);
+    let is_plain = !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+    let fraction = fraction_digits(&text);
+    // Nearly all amounts are written as they are wanted.
+    if is_plain && digits.is_none_or(|digits| digits == fraction) && scale.is_none_or(|most| fraction <= most.into()) {
         return Ok(Out::Str(text));
     }
-    let digits = scale.filter(|_| pad).map(usize::from);
-    if is_plain && digits == Some(fraction_digits(&text)) {
+    let number = parse(&text)?;
+    within(&number, &text, scale)?;
+    if is_plain && !pad {
         return Ok(Out::Str(text));
     }
     let plain = number
@@ -172,7 +174,8 @@ fn within(number: &Decimal<'_>, text: &str, scale: Option<u8>) -> Result<(), Str
 }
 
 fn fraction_digits(text: &str) -> usize {
-    text.split_once('.').map_or(0, |(_, fraction)| fraction.len())
+    let point = text.bytes().position(|byte| byte == b'.');
+    point.map_or(0, |point| text.len() - point - 1)
 }
 
 impl DateChange {
@@ -229,12 +232,38 @@ fn read_date(text: &str, form: DateForm) -> Option<Date> {
 }
 
 fn write_date(date: Date, form: DateForm) -> String {
-    let (year, month, day) = (date.year(), date.month(), date.day());
+    let mut text = String::with_capacity(10);
+    let mut push = |number: i16, unit: i16| {
+        let mut unit = unit;
+        while unit > 0 {
+            // One digit, so it fits.
+            text.push(char::from(b'0' + u8::try_from(number / unit % 10).unwrap_or_default()));
+            unit /= 10;
+        }
+    };
+    let (year, month, day) = (date.year(), i16::from(date.month()), i16::from(date.day()));
     match form {
-        DateForm::German => format!("{day:02}.{month:02}.{year:04}"),
-        DateForm::Compact => format!("{year:04}{month:02}{day:02}"),
-        DateForm::Iso | DateForm::Timestamp => format!("{year:04}-{month:02}-{day:02}"),
+        DateForm::German => {
+            push(day, 10);
+            push(month, 10);
+            push(year, 1_000);
+            text.insert(2, '.');
+            text.insert(5, '.');
+        }
+        DateForm::Compact => {
+            push(year, 1_000);
+            push(month, 10);
+            push(day, 10);
+        }
+        DateForm::Iso | DateForm::Timestamp => {
+            push(year, 1_000);
+            push(month, 10);
+            push(day, 10);
+            text.insert(4, '-');
+            text.insert(7, '-');
+        }
     }
+    text
 }
 
 fn strip(text: Cow<'_, str>, char: char, width: u8) -> Result<Out<'_>, String> {

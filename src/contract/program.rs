@@ -442,7 +442,7 @@ fn position(value: &mut Out<'_>, name: &str) -> Option<usize> {
     value
         .members_mut()?
         .iter()
-        .position(|(member, value)| **member == *name && !matches!(value, Out::Absent))
+        .position(|(member, value)| !matches!(value, Out::Absent) && **member == *name)
 }
 
 /// The place a path leads to, if something stands there.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::parse::plain_length;
 use super::{Kind, Value};
 
 /// A value on its way out.
@@ -159,13 +160,14 @@ impl<'a> From<&'a serde_json::Value> for Out<'a> {
 
 fn write_string(text: &str, to: &mut Vec<u8>) {
     to.push(b'"');
-    let mut rest = text;
-    while let Some(position) = rest
-        .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
-        to.extend_from_slice(&rest.as_bytes()[..position]);
-        match rest.as_bytes()[position] {
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, after) = rest.split_at(plain_length(rest));
+        to.extend_from_slice(plain);
+        let Some((special, after)) = after.split_first() else {
+            break;
+        };
+        match *special {
             b'"' => to.extend_from_slice(b"\\\""),
             b'\\' => to.extend_from_slice(b"\\\\"),
             b'\n' => to.extend_from_slice(b"\\n"),
@@ -175,9 +177,8 @@ fn write_string(text: &str, to: &mut Vec<u8>) {
             0xc => to.extend_from_slice(b"\\f"),
             byte => to.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
         }
-        rest = &rest[position + 1..];
+        rest = after;
     }
-    to.extend_from_slice(rest.as_bytes());
     to.push(b'"');
 }
 

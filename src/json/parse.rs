@@ -67,6 +67,27 @@ pub(super) fn unescape(text: &str) -> String {
     plain
 }
 
+/// How many bytes stand for themselves in a string before a quote, a backslash or a control character: eight at a time.
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut length = 0;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+        let control = word.wrapping_sub(ONES * 0x20);
+        // The high bit of the lowest byte that is one of these; bytes above it may be marked wrongly by the borrow.
+        let special = (quote | backslash | control) & !word & (ONES * 0x80);
+        if special != 0 {
+            return length + special.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    length + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
 /// Four hexadecimal digits from `at`.
 fn hex(bytes: &[u8], at: usize) -> Option<u32> {
     bytes
@@ -265,28 +286,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Passes everything that stands for itself in a string, eight bytes at a time.
+    /// Passes everything that stands for itself in a string.
     fn plain_text(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        while let Some(Ok(chunk)) = self.bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
-            let word = u64::from_le_bytes(chunk);
-            let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
-            let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
-            let control = word.wrapping_sub(ONES * 0x20);
-            // The high bit of the lowest byte that is one of these; bytes above it may be marked wrongly by the borrow.
-            let special = (quote | backslash | control) & !word & (ONES * 0x80);
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte < 0x20 || byte == b'"' || byte == b'\\' {
-                return;
-            }
-            self.at += 1;
-        }
+        self.at += plain_length(&self.bytes[self.at..]);
     }
 
     fn escape(&mut self) -> Parsed<()> {

@@ -42,6 +42,7 @@ enum Limit {
 struct Bound {
     limit: Limit,
     text: String,
+    small: Option<Small>,
 }
 
 impl Bound {
@@ -56,7 +57,8 @@ impl Bound {
                 _ => true,
             });
         if is_usable {
-            Ok(Box::new(Self { limit, text }))
+            let small = Small::parse(&text);
+            Ok(Box::new(Self { limit, text, small }))
         } else {
             let wanted = match limit {
                 Limit::MultipleOf => "a number above zero of at most 18 digits",
@@ -67,6 +69,16 @@ impl Bound {
     }
 
     fn admits(&self, number: &str) -> bool {
+        if let (Some(number), Some(bound)) = (Small::parse(number), self.small) {
+            let (number, bound) = number.at_scale_of(bound);
+            return match self.limit {
+                Limit::Minimum => number >= bound,
+                Limit::Maximum => number <= bound,
+                Limit::ExclusiveMinimum => number > bound,
+                Limit::ExclusiveMaximum => number < bound,
+                Limit::MultipleOf => bound != 0 && number % bound == 0,
+            };
+        }
         let (Some(number), Some(bound)) = (Decimal::parse(number), Decimal::parse(&self.text)) else {
             return false;
         };
@@ -77,6 +89,44 @@ impl Bound {
             Limit::ExclusiveMaximum => number.cmp(&bound) == Ordering::Less,
             Limit::MultipleOf => number.is_multiple_of(&bound) == Some(true),
         }
+    }
+}
+
+/// A number of at most 18 digits without an exponent: what nearly all numbers are. `mantissa` / 10^`scale`.
+#[derive(Clone, Copy)]
+struct Small {
+    mantissa: i64,
+    scale: u32,
+}
+
+impl Small {
+    fn parse(text: &str) -> Option<Self> {
+        if text.len() > 18 {
+            return None;
+        }
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (mut mantissa, mut scale, mut has_point) = (0_i64, 0, false);
+        for byte in unsigned.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    mantissa = mantissa * 10 + i64::from(byte - b'0');
+                    scale += u32::from(has_point);
+                }
+                b'.' => has_point = true,
+                _ => return None,
+            }
+        }
+        if unsigned.len() < text.len() {
+            mantissa = -mantissa;
+        }
+        Some(Self { mantissa, scale })
+    }
+
+    /// Both as whole numbers of the finer of their units.
+    fn at_scale_of(self, other: Self) -> (i128, i128) {
+        let scale = self.scale.max(other.scale);
+        let at = |number: Self| i128::from(number.mantissa) * 10_i128.pow(scale - number.scale);
+        (at(self), at(other))
     }
 }
 

@@ -203,3 +203,15 @@ fn header_fields_and_status_codes_are_translated() {
     assert_eq!(error.pointer, "header:x-kind");
     assert_eq!(fields["x-kind"], "b");
 }
+
+#[test]
+fn the_steps_in_the_guide_can_be_read() {
+    let guide = include_str!("../../../contracts/README.md");
+    let steps = guide.split("### Steps").nth(1).unwrap();
+    let blocks: Vec<_> = steps.split("```yaml\n").skip(1).collect();
+    assert!(blocks.len() > 10);
+    for block in blocks {
+        let yaml = block.split("```").next().unwrap();
+        serde_saphyr::from_str::<Vec<spec::OpSpec>>(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"));
+    }
+}
