@@ -199,8 +199,8 @@ impl ContractVersion {
         let version = folder.to_string_lossy();
         let (mut document, mut found) = OpenApi::parse(&version, file)?;
         let mut operations: Vec<Arc<Operation>> = Vec::new();
-        for (template, method) in listed_operations(&document) {
-            if let Some(operation) = Operation::compile(&mut document, method, &template, &mut found) {
+        for (template, item, method) in listed_operations(&document) {
+            if let Some(operation) = Operation::compile(&mut document, method, &template, &item, &mut found) {
                 if operations.iter().any(|other| other.id == operation.id) {
                     let message = format!("two operations are named `{}`", operation.id);
                     found.push(
@@ -224,11 +224,14 @@ impl ContractVersion {
     }
 }
 
-/// Paths and methods of a document.
-fn listed_operations(document: &OpenApi) -> Vec<(String, Method)> {
+/// Paths of a document, where each is described, and its methods.
+fn listed_operations(document: &OpenApi) -> Vec<(String, String, Method)> {
     let paths = document.at("/paths").as_object();
     let mut listed = Vec::new();
-    for (template, item) in paths.into_iter().flatten() {
+    for template in paths.into_iter().flat_map(serde_json::Map::keys) {
+        let mut item = "/paths".to_owned();
+        openapi::push_token(&mut item, template);
+        let item = document.resolve(&item).unwrap_or(item);
         for method in [
             Method::GET,
             Method::PUT,
@@ -239,8 +242,8 @@ fn listed_operations(document: &OpenApi) -> Vec<(String, Method)> {
             Method::PATCH,
             Method::TRACE,
         ] {
-            if item.get(method.as_str().to_lowercase()).is_some() {
-                listed.push((template.clone(), method));
+            if document.at(&item).get(method.as_str().to_lowercase()).is_some() {
+                listed.push((template.clone(), item.clone(), method));
             }
         }
     }

@@ -61,6 +61,19 @@ impl Change {
         value.open();
         match (self, value) {
             // Null has no code, no digits and no date. Whether it may stand there, the target's schema says.
+            // What is said of a value is said of each in a list of them.
+            (
+                change @ (Self::Table(_)
+                | Self::NumberToText { .. }
+                | Self::TextToNumber { .. }
+                | Self::Date(_)
+                | Self::Strip { .. }
+                | Self::Pad { .. }),
+                Out::Arr(items),
+            ) => {
+                let changed: Result<_, _> = items.into_iter().map(|item| change.apply(item)).collect();
+                changed.map(Out::Arr)
+            }
             (change, Out::Null) if !matches!(change, Self::Wrap) => Ok(Out::Null),
             (Self::Wrap, value) => Ok(Out::Arr(vec![value])),
             (Self::Single { more, separator }, Out::Arr(items)) => single(items, *more, separator),
@@ -455,6 +468,8 @@ mod tests {
                 .unwrap_err()
                 .contains("a number where a code")
         );
+        let list = Out::Arr(vec![text("a"), text("a")]);
+        assert_eq!(changed(&codes(None), list).unwrap(), r#"["b","b"]"#);
     }
 
     #[test]

@@ -221,15 +221,14 @@ impl Operation {
         .find_map(|key| self.responses.iter().find(|response| response.status == *key))
     }
 
-    /// Reads an operation at a pointer of the document, such as `/paths/~1orders/post`.
+    /// Reads an operation of a path whose description stands at `item`, such as `/paths/~1orders`.
     pub(super) fn compile(
         document: &mut OpenApi,
         method: Method,
         template: &str,
+        item: &str,
         mistakes: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
-        let mut item = "/paths".to_owned();
-        push_token(&mut item, template);
         let place = format!("{item}/{}", method.as_str().to_lowercase());
         let Some(id) = document.at(&place).get("operationId").and_then(Value::as_str) else {
             mistakes.push(
@@ -240,7 +239,7 @@ impl Operation {
             return None;
         };
         let id: Arc<str> = id.into();
-        let parameters = Parameter::compile_all(document, &item, &place, mistakes);
+        let parameters = Parameter::compile_all(document, item, &place, mistakes);
         let path_names = path_names(template);
         for name in &path_names {
             let is_named = |parameter: &Parameter| parameter.place == Place::Path && parameter.name == *name;

@@ -4,12 +4,15 @@
 //! of its steps does not matter. Types inside a type are translated while the outer one is in the *older* form: going
 //! up first, going down last. So a step that looks outwards (`^.currency`) finds the older version's field either way.
 
+mod place;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::convert::Change;
 use super::spec::{Agree, Direction};
 use crate::json::Out;
+use place::{is_empty, is_same, position, put, shown, slot, take};
 
 /// Names from an object inwards.
 pub(super) type Path = Box<[Box<str>]>;
@@ -298,6 +301,10 @@ impl Side {
                 *place = Out::Absent;
             }
         }
+        if let Some(members) = value.members_mut() {
+            // What was taken away is not searched again for every value that is put.
+            members.retain(|(_, value)| !matches!(value, Out::Absent));
+        }
         self.refuse_unknown(value)?;
         for (step, taken) in self.moves.iter().zip(taken) {
             if let Some(taken) = taken {
@@ -438,65 +445,6 @@ fn leads_into(path: &[Step], tokens: &[String]) -> bool {
         })
 }
 
-fn position(value: &mut Out<'_>, name: &str) -> Option<usize> {
-    value
-        .members_mut()?
-        .iter()
-        .position(|(member, value)| !matches!(value, Out::Absent) && **member == *name)
-}
-
-/// The place a path leads to, if something stands there.
-fn slot<'s, 'a>(value: &'s mut Out<'a>, path: &[Box<str>]) -> Option<&'s mut Out<'a>> {
-    path.iter().try_fold(value, |value, name| {
-        let place = position(value, name)?;
-        value.members_mut()?.get_mut(place).map(|(_, value)| value)
-    })
-}
-
-fn take(value: &mut Out<'_>, path: &[Box<str>]) {
-    if let Some(place) = slot(value, path) {
-        *place = Out::Absent;
-    }
-}
-
-/// Puts a value where nothing stands, making the objects on the way.
-fn put<'a>(value: &mut Out<'a>, path: &'a [Box<str>], new: Out<'a>) -> Result<(), String> {
-    let Some((last, way)) = path.split_last() else {
-        return Err("a value without a place".to_owned());
-    };
-    if matches!(new, Out::Absent) {
-        return Ok(());
-    }
-    let mut object = value;
-    for name in way {
-        let place = if let Some(place) = position(object, name) {
-            place
-        } else {
-            let members = object.members_mut().ok_or_else(|| occupied(name))?;
-            members.push((Cow::Borrowed(name), Out::Obj(Vec::with_capacity(4))));
-            members.len() - 1
-        };
-        object = match object.members_mut() {
-            Some(members) => &mut members[place].1,
-            None => return Err(occupied(name)),
-        };
-    }
-    if position(object, last).is_some() {
-        return Err(format!("a second value for `{last}`"));
-    }
-    let members = object.members_mut().ok_or_else(|| occupied(last))?;
-    members.push((Cow::Borrowed(last), new));
-    Ok(())
-}
-
-fn occupied(name: &str) -> String {
-    format!("something else stands where an object with `{name}` is expected")
-}
-
-fn is_empty(members: &[(Cow<'_, str>, Out<'_>)]) -> bool {
-    members.iter().all(|(_, value)| matches!(value, Out::Absent))
-}
-
 /// A copy of what stands at a path that may begin further out.
 fn look<'a>(value: &Out<'a>, around: Option<&Scope<'_, 'a>>, from: &Outward) -> Option<Out<'a>> {
     let mut scope = around;
@@ -506,19 +454,4 @@ fn look<'a>(value: &Out<'a>, around: Option<&Scope<'_, 'a>>, from: &Outward) -> 
         scope = scope?.around;
     }
     object.find(&from.path).map(Cow::into_owned)
-}
-
-/// Scalars of the same text; nothing else is compared.
-fn is_same(one: &Out<'_>, other: &Out<'_>) -> bool {
-    match (one.as_text(), other.as_text()) {
-        (Some(one), Some(other)) => one == other,
-        _ => false,
-    }
-}
-
-fn shown(value: &Out<'_>) -> String {
-    match value.as_text() {
-        Some(text) => format!("`{}`", text.chars().take(60).collect::<String>().escape_debug()),
-        None => "a value".to_owned(),
-    }
 }

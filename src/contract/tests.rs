@@ -4,6 +4,9 @@ mod steps;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use super::*;
 use crate::json::Document;
 
@@ -517,4 +520,60 @@ fn answers_are_held_against_the_contract() {
             .what
             .contains("a body is required")
     );
+}
+
+fn any_order() -> impl Strategy<Value = String> {
+    let line = (
+        1..9_990_u32,
+        "[A-Z0-9]{1,40}",
+        prop::option::of(".{0,40}"),
+        1..9_999_999_u32,
+        0..10_000_000_u64,
+    );
+    let uom = prop::sample::select(vec!["EA", "KG", "M", "CT", "PAL"]);
+    let lines = prop::collection::vec((line, uom), 1..6);
+    let texts = prop::collection::vec(prop::option::of(".{1,40}"), 6);
+    let day = prop::option::of((1..29_u8, 1..13_u8, 1..9_999_u16));
+    (lines, texts, day, 1..10_000_000_000_u64).prop_map(|(lines, texts, day, customer)| {
+        let mut order = serde_json::json!({
+            "orderNo": "A-1", "customerNo": format!("{customer:010}"), "orderDate": "29.02.2028", "currency": "EUR",
+        });
+        let names = ["custName", "custRef", "shipName", "shipStreet", "shipCity", "remark"];
+        for (name, text) in names.iter().zip(texts).filter_map(|(name, text)| Some((name, text?))) {
+            order[*name] = text.chars().take(35).collect::<String>().into();
+        }
+        if let Some((day, month, year)) = day {
+            order["reqDate"] = format!("{day:02}.{month:02}.{year:04}").into();
+        }
+        let lines = lines.iter().map(|((pos, sku, desc, qty, cents), uom)| {
+            let desc = desc
+                .as_ref()
+                .map_or(String::new(), |desc| format!(r#""desc":{},"#, serde_json::json!(desc)));
+            let (euros, cents) = (cents / 100, cents % 100);
+            format!(r#"{{"pos":{pos},"sku":"{sku}",{desc}"qty":{qty},"uom":"{uom}","price":{euros}.{cents:02}}}"#)
+        });
+        // Added as text, so that amounts keep their two digits.
+        let lines = lines.collect::<Vec<_>>().join(",");
+        let order = order.to_string();
+        format!(r#"{},"total":1.00,"lines":[{lines}]}}"#, order.trim_end_matches('}'))
+    })
+}
+
+#[test]
+fn any_order_comes_back_from_two_versions_on_as_it_went() {
+    let contract = orders();
+    let fields = headers("application/json");
+    let create = contract.version("v1").unwrap().operation("createOrder").unwrap();
+    let mut runner = TestRunner::new(Config::with_cases(128));
+    let result = runner.run(&any_order(), |order| {
+        prop_assert_eq!(
+            create.check_request(&[], None, &fields, Some(&document(&order))),
+            Ok(())
+        );
+        let up = request(&contract, "createOrder", "v1", "v3", &order).unwrap();
+        let back = response(&contract, "createOrder", "v1", "v3", 201, &up).unwrap();
+        assert_same(&back, &order);
+        Ok(())
+    });
+    result.unwrap();
 }

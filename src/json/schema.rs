@@ -5,9 +5,12 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use jsonschema::json::{Array, Json, JsonNumber, Node, NodeIdentity, Object};
-use jsonschema::{Draft, JsonType, Keyword, Retrieve, ValidationError, ValidationOptions};
+use jsonschema::{Draft, JsonType, Keyword, PatternOptions, Retrieve, ValidationError, ValidationOptions};
 
 use super::{Decimal, Document, Elements, Kind, Members, Value};
+
+/// Steps a pattern may take back for one value; one that needs more is not matched.
+const BACKTRACK_LIMIT: usize = 20_000;
 
 /// The representation `jsonschema` validates: [`Value`]s of a [`Document`].
 pub struct Tape;
@@ -18,6 +21,8 @@ pub fn exact_options<'i>() -> ValidationOptions<'i, Arc<dyn Retrieve>, Tape> {
         .offline()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
+        // A pattern that looks around tries many ways: not for longer than a request can wait.
+        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT))
         .with_keyword("minimum", |_, limit, _| Bound::keyword(limit, Limit::Minimum))
         .with_keyword("maximum", |_, limit, _| Bound::keyword(limit, Limit::Maximum))
         .with_keyword("exclusiveMinimum", |_, limit, _| {
@@ -394,6 +399,13 @@ mod tests {
         assert!(!admits(&integer, "9007199254740993.5"));
         assert!(admits(&json!({ "enum": [1, 2.5] }), "2.50"));
         assert!(admits(&json!({ "const": { "a": [1] } }), r#"{"a":[1.0]}"#));
+    }
+
+    #[test]
+    fn a_pattern_that_never_ends_is_given_up() {
+        let slow = json!({ "pattern": "^(?=(a+)+$)(a+)+$" });
+        assert!(admits(&slow, "\"aa\""));
+        assert!(!admits(&slow, &format!("\"{}!\"", "a".repeat(5_000))));
     }
 
     #[test]

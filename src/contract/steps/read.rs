@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::contract::compile::{Compiler, Type, path};
 use crate::contract::convert::{Change, Codes, DateChange};
-use crate::contract::openapi::list;
+use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{DateForm, DateSpec, DecimalForm, DecimalSpec, TableSpec, WrapSpec};
 
@@ -171,7 +171,7 @@ pub(super) fn table(
     ];
     let mut mistakes = Vec::new();
     for (position, (document, schema, path, codes, misses, key)) in sides.iter().enumerate() {
-        let listed = document.find(schema, path).and_then(|schema| document.codes(&schema));
+        let listed = codes_at(document, schema, path);
         let missing = listed
             .into_iter()
             .flatten()
@@ -186,9 +186,7 @@ pub(super) fn table(
             ));
         }
         let (other, other_schema, other_path, ..) = &sides[1 - position];
-        let known = other
-            .find(other_schema, other_path)
-            .and_then(|schema| other.codes(&schema));
+        let known = codes_at(other, other_schema, other_path);
         if let Some(known) = known {
             let all = codes.rows.values().chain(std::iter::once(&codes.otherwise));
             let mut unknown: Vec<_> = all
@@ -211,4 +209,10 @@ pub(super) fn table(
         compiler.mistake(at, message, help);
     }
     Some((Change::Table(Arc::new(up)), Change::Table(Arc::new(down))))
+}
+
+/// The codes that are listed for a field, or for the items of a list.
+fn codes_at(document: &OpenApi, schema: &str, path: &Path) -> Option<Vec<String>> {
+    let field = document.find(schema, path)?;
+    document.codes(&document.items(&field).unwrap_or(field))
 }
