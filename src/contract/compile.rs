@@ -312,7 +312,8 @@ impl Compiler<'_> {
                     _ if ours.is_empty() => {}
                     _ => {
                         let message = format!("{id} answers {other} as {name}, and the older version does not");
-                        self.mistake(at, message, "describe the answer in that media type too");
+                        let help = "describe the answer in that media type too, or map its code under `status` of the operation";
+                        self.mistake(at, message, help);
                     }
                 }
             }

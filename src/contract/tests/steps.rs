@@ -215,3 +215,79 @@ fn the_steps_in_the_guide_can_be_read() {
         serde_saphyr::from_str::<Vec<spec::OpSpec>>(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"));
     }
 }
+
+#[test]
+fn a_status_that_has_another_code_is_mapped() {
+    let mut files = demo_files();
+    let accepted = files[2].text.replacen("'201'", "'202'", 1);
+    files[2] = file("contracts/orders/v3/openapi.yaml", &accepted);
+    let found = Contract::load("orders", &files).unwrap_err();
+    let told = found
+        .iter()
+        .any(|mistake| mistake.message.contains("createOrder answers 202 as application/json"));
+    assert!(told, "{found:?}");
+    let mapped = files[4].text.replace(
+        "operations:\n",
+        "operations:\n  createOrder:\n    status: { 201: 202 }\n",
+    );
+    files[4] = file("contracts/orders/v2-v3.map.yaml", &mapped);
+    let contract = Contract::load("orders", &files).unwrap();
+    assert_same(&response(&contract, "createOrder", "v1", "v3", 202, V3).unwrap(), V1);
+    let translation = contract.translation("createOrder", "v1", "v3").unwrap();
+    let mapped = translation
+        .response(StatusCode::ACCEPTED, &mut HeaderMap::new(), None)
+        .unwrap();
+    assert_eq!(mapped.status, StatusCode::CREATED);
+}
+
+#[test]
+fn lists_in_a_query_are_read_and_translated_item_by_item() {
+    let mut files = demo_files();
+    for (index, version) in ["v1", "v2", "v3"].iter().enumerate() {
+        let item = "schema: { $ref: '#/components/schemas/OrderStatus' }";
+        let list = "schema: { type: array, maxItems: 2, items: { $ref: '#/components/schemas/OrderStatus' } }";
+        let text = files[index].text.replacen(item, list, 1);
+        files[index] = file(&format!("contracts/orders/{version}/openapi.yaml"), &text);
+    }
+    let contract = Contract::load("orders", &files).unwrap();
+    let translation = contract.translation("listOrders", "v1", "v3").unwrap();
+    let check = |query| {
+        translation
+            .caller()
+            .check_request(&[], Some(query), &HeaderMap::new(), None)
+    };
+    assert_eq!(check("status=OPEN&status=PICKED"), Ok(()));
+    assert!(check("status=OPEN&status=LOST").is_err());
+    assert!(check("status=OPEN&status=OPEN&status=OPEN").is_err());
+    let query = Some("status=OPEN&status=PICKED&limit=5");
+    let mapped = translation.request(&[], query, &mut HeaderMap::new(), None).unwrap();
+    assert_eq!(
+        mapped.path_and_query,
+        "/orders?status=received&status=in-fulfilment&limit=5"
+    );
+}
+
+#[test]
+fn a_path_may_be_described_elsewhere_in_the_document() {
+    let mut files = demo_files();
+    let moved = files[0].text.replacen(
+        "  /orders/{orderNo}:\n",
+        "  /orders/{orderNo}: { $ref: '#/x-order' }\n",
+        1,
+    );
+    let start = moved.find("{ $ref: '#/x-order' }\n").unwrap() + "{ $ref: '#/x-order' }\n".len();
+    let end = moved.find("  /orders/{orderNo}/cancel:").unwrap();
+    let item = moved[start..end].replace("\n  ", "\n");
+    let text = format!(
+        "{}{}x-order:\n{}",
+        &moved[..start],
+        &moved[end..],
+        item.replacen("  ", "", 1)
+    );
+    files[0] = file("contracts/orders/v1/openapi.yaml", &text);
+    let contract = Contract::load("orders", &files).unwrap();
+    assert_eq!(
+        contract.version("v1").unwrap().operation("getOrder").unwrap().template,
+        "/orders/{orderNo}"
+    );
+}
