@@ -47,7 +47,7 @@ pub struct Contract {
 pub struct ContractVersion {
     /// Name of its folder: `v1`.
     pub version: Arc<str>,
-    /// What it offers, in the order of the document's paths.
+    /// What it offers, sorted by path.
     pub operations: Vec<Arc<Operation>>,
     document: OpenApi,
 }

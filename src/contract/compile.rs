@@ -265,14 +265,16 @@ impl Compiler<'_> {
     }
 
     fn response_bodies(&mut self, older: &Operation, newer: &Operation, step: &mut OperationStep, at: (u32, u32)) {
-        let mut pairs: BTreeSet<(StatusKey, StatusKey)> = BTreeSet::new();
+        // Whether a declared code leads to the pair, or only the codes that both leave to their `default`.
+        let mut pairs: BTreeMap<(StatusKey, StatusKey), bool> = BTreeMap::new();
         let mut missing: BTreeSet<u16> = BTreeSet::new();
         for code in 100..600_u16 {
             let counterpart = step.status_down.get(&code).copied().unwrap_or(code);
             if let Some(source) = newer.response(code) {
                 match older.response(counterpart) {
                     Some(target) => {
-                        pairs.insert((target.status, source.status));
+                        *pairs.entry((target.status, source.status)).or_default() |=
+                            source.status == StatusKey::Exactly(code);
                     }
                     None if source.status == StatusKey::Exactly(code) => {
                         missing.insert(code);
@@ -282,7 +284,7 @@ impl Compiler<'_> {
             }
             let counterpart = step.status_up.get(&code).copied().unwrap_or(code);
             if let (Some(source), Some(target)) = (older.response(code), newer.response(counterpart)) {
-                pairs.insert((source.status, target.status));
+                *pairs.entry((source.status, target.status)).or_default() |= source.status == StatusKey::Exactly(code);
             }
         }
         let id = &older.id;
@@ -292,7 +294,7 @@ impl Compiler<'_> {
             let message = format!("{id} answers {code} in the newer version, which the older does not declare");
             self.mistake(at, message, help);
         }
-        for (one, other) in pairs {
+        for ((one, other), is_declared) in pairs {
             let media = |operation: &Operation, key| {
                 let response = operation.responses.iter().find(|response| response.status == key);
                 let media = response.into_iter().flat_map(|response| &response.media);
@@ -309,7 +311,7 @@ impl Compiler<'_> {
                         let program = self.program(&counterpart, schema, &what, &[], at);
                         step.responses.insert((one, other, name.clone()), program);
                     }
-                    _ if ours.is_empty() => {}
+                    _ if ours.is_empty() || !is_declared => {}
                     _ => {
                         let message = format!("{id} answers {other} as {name}, and the older version does not");
                         let help = "describe the answer in that media type too, or map its code under `status` of the operation";
@@ -396,6 +398,7 @@ impl Compiler<'_> {
             steps: &steps,
             taken: nested.iter().map(|nested| nested.path.clone()).collect(),
             nested,
+            way: Vec::new(),
         };
         self.search(&mut search, subject.older, &mut Vec::new(), 0);
         let nested = search.nested;

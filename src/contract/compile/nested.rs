@@ -12,13 +12,15 @@ pub(super) struct Search<'s, 't> {
     /// Places that have a program already.
     pub(super) taken: Vec<Vec<Inward>>,
     pub(super) nested: Vec<Nested>,
+    /// Schemas without a name on the way to where the search is.
+    pub(super) way: Vec<String>,
 }
 
 impl Compiler<'_> {
     /// Finds named types inside a type.
     pub(super) fn search(&mut self, search: &mut Search<'_, '_>, schema: &str, inward: &mut Vec<Inward>, depth: usize) {
         let document = self.older.document;
-        if depth > 32 || search.taken.contains(inward) {
+        if search.taken.contains(inward) {
             return;
         }
         let Some(schema) = document.resolve(schema) else { return };
@@ -28,6 +30,11 @@ impl Compiler<'_> {
             }
             return;
         }
+        if search.way.contains(&schema) {
+            self.refuse_circle(search, &schema);
+            return;
+        }
+        search.way.push(schema.clone());
         for choice in document.choices(&schema) {
             self.refuse_choice(search, &choice);
         }
@@ -46,6 +53,7 @@ impl Compiler<'_> {
                 inward.pop();
             }
         }
+        search.way.pop();
     }
 
     fn nest(&mut self, search: &mut Search<'_, '_>, schema: &str, inward: &[Inward]) {
@@ -84,6 +92,16 @@ impl Compiler<'_> {
             };
         }
         Some(place)
+    }
+
+    /// A type inside itself needs a name: its program calls itself by it.
+    fn refuse_circle(&mut self, search: &Search<'_, '_>, schema: &str) {
+        let help = "give it a name under `components/schemas`, and let every `$ref` lead there";
+        self.mistake(
+            search.subject.place,
+            format!("the schema at {schema} contains itself"),
+            help,
+        );
     }
 
     /// Which of several schemas a value follows is not looked at, so none of them may need translation.

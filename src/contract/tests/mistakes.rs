@@ -383,3 +383,15 @@ fn a_reference_in_a_circle_is_told() {
     let told = openapi("    OrderNo:", circle, "Loop: {");
     assert!(told[0].message.contains("leads back to itself"), "{told:?}");
 }
+
+#[test]
+fn a_schema_without_a_name_does_not_contain_itself() {
+    let properties = "a: { type: object, properties: { b: { $ref: '#/components/schemas/Thing/properties/a' } } }";
+    let found = mistakes(properties, properties, "");
+    assert_told(
+        &found,
+        0,
+        "/components/schemas/Thing/properties/a contains itself",
+        "give it a name",
+    );
+}
