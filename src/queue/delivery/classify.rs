@@ -1,0 +1,406 @@
+//! What an attempt means: for its message, and for the upstream's pace. Pure, so that the table can be read and tested.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{AttemptOutcome, Backoff, Delivery, StoredResponse, after};
+
+/// What is known of an attempt besides its end.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// This attempt's number among those that count, from 1.
+    pub number: u32,
+    pub max_attempts: u32,
+    pub deadline: Timestamp,
+    /// When the upstream may first have seen the idempotency key.
+    pub first_sent: Timestamp,
+    /// How long the upstream honours the key, where it does.
+    pub repeats: Option<Duration>,
+    /// An earlier attempt may have had its effect.
+    pub was_in_doubt: bool,
+    /// Closed doors in a row at this upstream before this attempt.
+    pub closed_door_failures: u32,
+}
+
+/// What an attempt says of its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It works.
+    Answered,
+    /// It failed at this message.
+    Trouble,
+    /// It wants no messages for a while.
+    Pause { until: Timestamp },
+    /// Nothing: it was not asked.
+    None,
+}
+
+/// An upstream cannot ask for a longer pause than this.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+pub(super) const PARKED: &str =
+    "an attempt may have had its effect, and the upstream does not (or no longer) recognise a repeat";
+
+/// Decides what becomes of a message after an attempt. `random`, from 0 up to 1, is the jitter.
+///
+/// | the attempt | means | then |
+/// | --- | --- | --- |
+/// | not sent | nothing was done | again soon, not counted; the upstream pauses |
+/// | 2xx, or withheld | done | delivered |
+/// | 429; 503 with `Retry-After` | nothing was done | again when asked to, not counted; the upstream pauses |
+/// | 425 | nothing was done | again, counted |
+/// | 401, 403 | the gateway's credentials are refused | again later, not counted; the upstream pauses |
+/// | 409 to a repeat | an earlier attempt is still under way | in doubt |
+/// | 408, other 5xx, broken off | may have been done | in doubt: the same key again while the upstream honours it, else parked |
+/// | everything else | refused | rejected |
+pub fn classify(delivery: Delivery, attempt: &Attempt, now: Timestamp, random: f64) -> (AttemptOutcome, Signal) {
+    let (response, retry_after) = match delivery {
+        Delivery::Answer { response, retry_after } => (response, retry_after),
+        Delivery::NotSent(cause) => return closed_door(cause, None, Backoff::CLOSED_DOOR, attempt, now, random),
+        Delivery::Broken(cause) => return (in_doubt(cause, attempt, now, random), Signal::Trouble),
+        Delivery::Withheld { status, note } => {
+            return (AttemptOutcome::Delivered(withheld(status, &note)), Signal::Answered);
+        }
+    };
+    let status = response.status;
+    let cause = || format!("the upstream answered {status}");
+    match status {
+        200..=299 => (AttemptOutcome::Delivered(response), Signal::Answered),
+        429 => closed_door(cause(), retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
+        503 if retry_after.is_some() => closed_door(cause(), retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
+        401 | 403 => closed_door(cause(), retry_after, Backoff::MESSAGE, attempt, now, random),
+        425 => (again(cause(), attempt, now, random), Signal::Trouble),
+        // Nobody but an earlier attempt of ours has sent this key; a first attempt's 409 is a matter of business.
+        409 if attempt.was_in_doubt && attempt.number < attempt.max_attempts => {
+            (in_doubt(cause(), attempt, now, random), Signal::Answered)
+        }
+        408 | 500.. => (in_doubt(cause(), attempt, now, random), Signal::Trouble),
+        _ => (AttemptOutcome::Rejected(response), Signal::Answered),
+    }
+}
+
+/// Whether the upstream will still recognise a repeat at `at`.
+pub(super) fn may_repeat(repeats: Option<Duration>, first_sent: Timestamp, at: Timestamp) -> bool {
+    // A margin for clocks that differ and for the way there.
+    let kept = repeats.map(|retention| retention - (retention / 10).min(Duration::from_secs(60)));
+    kept.is_some_and(|kept| after(first_sent, kept) > at)
+}
+
+pub(super) fn exhausted(is_in_doubt: bool, cause: &str) -> String {
+    let doubt = if is_in_doubt {
+        "; an attempt may have had its effect"
+    } else {
+        ""
+    };
+    format!("its attempts are used up, the last one: {cause}{doubt}")
+}
+
+fn closed_door(
+    cause: String,
+    retry_after: Option<Duration>,
+    backoff: Backoff,
+    attempt: &Attempt,
+    now: Timestamp,
+    random: f64,
+) -> (AttemptOutcome, Signal) {
+    let wait = backoff.wait(attempt.closed_door_failures.saturating_add(1), random);
+    let until = after(now, wait.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)));
+    (
+        AttemptOutcome::RetryAt {
+            at: until.min(attempt.deadline),
+            cause,
+            counts: false,
+        },
+        Signal::Pause { until },
+    )
+}
+
+fn again(cause: String, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
+    if attempt.number >= attempt.max_attempts {
+        return AttemptOutcome::Dead {
+            cause: exhausted(attempt.was_in_doubt, &cause),
+        };
+    }
+    AttemptOutcome::RetryAt {
+        at: next(attempt, now, random),
+        cause,
+        counts: true,
+    }
+}
+
+fn in_doubt(cause: String, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
+    let at = next(attempt, now, random);
+    if !may_repeat(attempt.repeats, attempt.first_sent, at) {
+        return AttemptOutcome::Parked {
+            cause: format!("{cause}; {PARKED}"),
+        };
+    }
+    if attempt.number >= attempt.max_attempts {
+        return AttemptOutcome::Dead {
+            cause: exhausted(true, &cause),
+        };
+    }
+    AttemptOutcome::InDoubt { at, cause }
+}
+
+/// At the deadline at the latest: there the log ends the message.
+fn next(attempt: &Attempt, now: Timestamp, random: f64) -> Timestamp {
+    after(now, Backoff::MESSAGE.wait(attempt.number, random)).min(attempt.deadline)
+}
+
+fn withheld(status: u16, note: &str) -> StoredResponse {
+    let body = serde_json::json!({ "note": note }).to_string();
+    StoredResponse {
+        status,
+        headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
+        body: Bytes::from(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn first() -> Attempt {
+        Attempt {
+            number: 1,
+            max_attempts: 5,
+            deadline: after(NOW, 3 * DAY),
+            first_sent: NOW,
+            repeats: Some(DAY),
+            was_in_doubt: false,
+            closed_door_failures: 0,
+        }
+    }
+
+    fn answer(status: u16) -> Delivery {
+        let response = StoredResponse {
+            status,
+            headers: vec![],
+            body: Bytes::new(),
+        };
+        Delivery::Answer {
+            response,
+            retry_after: None,
+        }
+    }
+
+    fn answer_with_retry_after(status: u16, seconds: u64) -> Delivery {
+        let response = StoredResponse {
+            status,
+            headers: vec![],
+            body: Bytes::new(),
+        };
+        Delivery::Answer {
+            response,
+            retry_after: Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    fn judge(delivery: Delivery, attempt: &Attempt) -> (&'static str, Signal) {
+        let (outcome, signal) = classify(delivery, attempt, NOW, 1.0);
+        let outcome = match outcome {
+            AttemptOutcome::Delivered(_) => "delivered",
+            AttemptOutcome::Rejected(_) => "rejected",
+            AttemptOutcome::RetryAt { counts: true, .. } => "retry, counted",
+            AttemptOutcome::RetryAt { counts: false, .. } => "retry",
+            AttemptOutcome::InDoubt { .. } => "in doubt",
+            AttemptOutcome::Parked { .. } => "parked",
+            AttemptOutcome::Dead { .. } => "dead",
+        };
+        (outcome, signal)
+    }
+
+    fn in_millis(millis: u64) -> Timestamp {
+        after(NOW, Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn definite_answers_end_a_message() {
+        for status in [200, 201, 204, 299] {
+            assert_eq!(
+                judge(answer(status), &first()),
+                ("delivered", Signal::Answered),
+                "{status}"
+            );
+        }
+        for status in [304, 400, 404, 405, 409, 410, 413, 415, 422, 451] {
+            assert_eq!(
+                judge(answer(status), &first()),
+                ("rejected", Signal::Answered),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_in_doubt_where_repeats_are_honoured() {
+        for status in [408, 500, 502, 503, 504, 599] {
+            assert_eq!(
+                judge(answer(status), &first()),
+                ("in doubt", Signal::Trouble),
+                "{status}"
+            );
+        }
+        assert_eq!(
+            judge(Delivery::Broken("reset".into()), &first()),
+            ("in doubt", Signal::Trouble)
+        );
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_parked_where_they_are_not() {
+        let attempt = Attempt {
+            repeats: None,
+            ..first()
+        };
+        for status in [408, 500, 502, 503, 504] {
+            assert_eq!(judge(answer(status), &attempt), ("parked", Signal::Trouble), "{status}");
+        }
+        assert_eq!(
+            judge(Delivery::Broken("reset".into()), &attempt),
+            ("parked", Signal::Trouble)
+        );
+    }
+
+    #[test]
+    fn doubt_older_than_the_upstreams_memory_is_parked() {
+        let sent = |ago| Attempt {
+            first_sent: NOW.saturating_sub(ago).unwrap(),
+            ..first()
+        };
+        assert_eq!(judge(answer(500), &sent(DAY - Duration::from_secs(61))).0, "in doubt");
+        assert_eq!(judge(answer(500), &sent(DAY - Duration::from_secs(60))).0, "parked");
+    }
+
+    #[test]
+    fn what_was_not_sent_is_retried_soon_and_not_counted() {
+        let (outcome, signal) = classify(Delivery::NotSent("refused".into()), &first(), NOW, 1.0);
+        let at = in_millis(200);
+        assert_eq!(
+            outcome,
+            AttemptOutcome::RetryAt {
+                at,
+                cause: "refused".into(),
+                counts: false
+            }
+        );
+        assert_eq!(signal, Signal::Pause { until: at });
+
+        let long_closed = Attempt {
+            closed_door_failures: 1000,
+            number: 5,
+            repeats: None,
+            ..first()
+        };
+        assert_eq!(
+            classify(Delivery::NotSent(String::new()), &long_closed, NOW, 1.0).1,
+            Signal::Pause { until: in_millis(2000) }
+        );
+    }
+
+    #[test]
+    fn a_throttling_upstream_pauses_as_long_as_it_asks() {
+        for status in [429, 503] {
+            let judged = judge(answer_with_retry_after(status, 7), &first());
+            assert_eq!(judged, ("retry", Signal::Pause { until: in_millis(7000) }), "{status}");
+        }
+        assert_eq!(
+            judge(answer(429), &first()),
+            ("retry", Signal::Pause { until: in_millis(200) })
+        );
+        assert_eq!(
+            judge(answer_with_retry_after(429, 0), &first()),
+            ("retry", Signal::Pause { until: in_millis(200) })
+        );
+        let judged = judge(answer_with_retry_after(429, u64::MAX), &first());
+        assert_eq!(
+            judged,
+            (
+                "retry",
+                Signal::Pause {
+                    until: in_millis(3_600_000)
+                }
+            )
+        );
+    }
+
+    #[test]
+    fn refused_credentials_pause_the_upstream_and_keep_the_message() {
+        for status in [401, 403] {
+            assert_eq!(
+                judge(answer(status), &first()),
+                ("retry", Signal::Pause { until: in_millis(200) }),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_an_earlier_attempt_only_where_there_was_one() {
+        assert_eq!(judge(answer(409), &first()).0, "rejected");
+        let repeat = Attempt {
+            number: 2,
+            was_in_doubt: true,
+            ..first()
+        };
+        assert_eq!(judge(answer(409), &repeat).0, "in doubt");
+        assert_eq!(judge(answer(409), &Attempt { number: 5, ..repeat }).0, "rejected");
+    }
+
+    #[test]
+    fn too_early_is_retried_and_counted() {
+        assert_eq!(judge(answer(425), &first()), ("retry, counted", Signal::Trouble));
+    }
+
+    #[test]
+    fn a_message_whose_attempts_are_used_up_is_dead() {
+        let last = Attempt { number: 5, ..first() };
+        for delivery in [answer(500), answer(425), Delivery::Broken("reset".into())] {
+            assert_eq!(judge(delivery, &last).0, "dead");
+        }
+        assert_eq!(judge(answer(200), &last).0, "delivered");
+        assert_eq!(judge(answer(429), &last).0, "retry");
+    }
+
+    #[test]
+    fn no_retry_is_planned_past_the_deadline() {
+        let hurried = Attempt {
+            deadline: in_millis(50),
+            ..first()
+        };
+        for delivery in [answer(500), answer(425), answer(429), Delivery::NotSent(String::new())] {
+            match classify(delivery, &hurried, NOW, 1.0).0 {
+                AttemptOutcome::RetryAt { at, .. } | AttemptOutcome::InDoubt { at, .. } => {
+                    assert_eq!(at, in_millis(50))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_withheld_answer_is_delivered_with_a_note() {
+        let (outcome, _) = classify(
+            Delivery::Withheld {
+                status: 201,
+                note: "no mapping".into(),
+            },
+            &first(),
+            NOW,
+            0.0,
+        );
+        let AttemptOutcome::Delivered(response) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(
+            (response.status, &response.body[..]),
+            (201, &br#"{"note":"no mapping"}"#[..])
+        );
+    }
+}

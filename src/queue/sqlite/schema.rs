@@ -1,0 +1,164 @@
+//! The tables, and connections with the settings that durability needs.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// The layout this release writes. Each older one has a step in [`migrate`].
+const LAYOUT: i64 = 1;
+
+/// Marks the file as a queue's store: "CDKQ".
+const APPLICATION: i64 = 0x4344_4B51;
+
+pub(super) const PAGE_BYTES: i64 = 4096;
+
+/// Bodies are apart, so that the pages with what is searched stay dense. `head` has one row for each order key that is
+/// held: its first message, its most urgent lane, and when that message is due (null while it is leased or parked).
+/// Times are microseconds since 1970.
+const LAYOUT_1: &str = "
+CREATE TABLE message (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    scope BLOB NOT NULL UNIQUE,
+    fingerprint BLOB NOT NULL,
+    api TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    version TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    upstream TEXT NOT NULL,
+    order_value TEXT NOT NULL,
+    lane INTEGER NOT NULL,
+    transaction_type TEXT,
+    transaction_key TEXT,
+    correlation TEXT NOT NULL,
+    traceparent TEXT NOT NULL,
+    deadline INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    holds INTEGER NOT NULL,
+    in_doubt INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    first_sent INTEGER,
+    admitted INTEGER NOT NULL,
+    next_at INTEGER,
+    finished INTEGER,
+    cause TEXT,
+    epoch INTEGER NOT NULL,
+    lease_until INTEGER
+) STRICT;
+CREATE INDEX message_order ON message (upstream, order_value, seq) WHERE holds = 1;
+CREATE INDEX message_lane ON message (upstream, order_value, lane) WHERE holds = 1;
+CREATE INDEX message_deadline ON message (deadline) WHERE holds = 1 AND next_at IS NOT NULL;
+CREATE INDEX message_lease ON message (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX message_finished ON message (finished) WHERE finished IS NOT NULL;
+CREATE INDEX message_state ON message (state, lane, admitted);
+
+CREATE TABLE request (
+    seq INTEGER PRIMARY KEY REFERENCES message ON DELETE CASCADE,
+    method TEXT NOT NULL,
+    path_and_query TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE response (
+    seq INTEGER PRIMARY KEY REFERENCES message ON DELETE CASCADE,
+    status INTEGER NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE attempt (
+    seq INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    result TEXT NOT NULL,
+    PRIMARY KEY (seq, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE head (
+    upstream TEXT NOT NULL,
+    order_value TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    ready_at INTEGER,
+    PRIMARY KEY (upstream, order_value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX head_ready ON head (upstream, lane, ready_at, seq) WHERE ready_at IS NOT NULL;
+";
+
+/// The one connection that writes.
+pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, OpenError> {
+    let failed = |source| OpenError::Store {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = Connection::open(path).map_err(failed)?;
+    // What the file is comes before anything that would change it.
+    let application = pragma(&connection, "application_id").map_err(failed)?;
+    let layout = pragma(&connection, "user_version").map_err(failed)?;
+    let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    if objects.map_err(failed)? > 0 && application != APPLICATION {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if layout > LAYOUT {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: layout,
+            known: LAYOUT,
+        });
+    }
+    configure(&connection, max_bytes)
+        .and_then(|()| migrate(&connection, layout))
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+/// A connection that can only read; it sees what is committed.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+/// How long another program that looks into the file may block us.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn configure(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))?;
+    let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / PAGE_BYTES;
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+}
+
+fn migrate(connection: &Connection, layout: i64) -> rusqlite::Result<()> {
+    if layout < 1 {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             {LAYOUT_1}
+             PRAGMA application_id = {APPLICATION};
+             PRAGMA user_version = 1;
+             COMMIT;"
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&format!("PRAGMA {name}"))?
+        .query_row([], |row| row.get(0))
+}

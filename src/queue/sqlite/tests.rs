@@ -1,0 +1,324 @@
+//! What only a durable log can get wrong: restarts, crashes, quotas, a store that fails.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use super::*;
+use crate::queue::{
+    LogError, MessageState, StoredRequest,
+    conformance::{admit, at, attempt, claim, claim_one, created, key, message},
+};
+
+const QUOTA: u64 = 16 << 20;
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn open(folder: &Path) -> SqliteLog {
+    SqliteLog::open(folder, QUOTA).unwrap()
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    admit(&log, 1, "a", 0).await;
+    admit(&log, 2, "a", 0).await;
+    attempt(&log, 1, AttemptOutcome::Delivered(created())).await;
+    let before = (log.get("m1").await, log.get("m2").await, log.stats(at(9)).await);
+    drop(log);
+
+    let log = open(folder.path());
+    assert_eq!(
+        (log.get("m1").await, log.get("m2").await, log.stats(at(9)).await),
+        before
+    );
+    assert_eq!(log.depth(&key("a")), 1);
+    assert!(log.find([1; 32]).await.unwrap().is_some());
+    assert_eq!(claim_one(&log, 9).await.message, message(2, "a"));
+}
+
+#[tokio::test]
+async fn a_restart_voids_leases_and_what_was_under_way_is_in_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    for (number, value) in [(1, "a"), (2, "b"), (3, "a")] {
+        admit(&log, number, value, u64::from(number)).await;
+    }
+    let mut leases = claim(&log, 9, 5).await.into_iter().map(|claimed| claimed.lease);
+    let (attempted, untouched) = (leases.next().unwrap(), leases.next().unwrap());
+    log.begin_attempt(attempted.clone(), at(5)).await.unwrap();
+    drop(log);
+
+    let log = open(folder.path());
+    for lease in [attempted, untouched] {
+        let finished = log.finish(lease, AttemptOutcome::Delivered(created()), at(6)).await;
+        assert_eq!(finished, Err(LogError::Fenced));
+    }
+    let claimed = claim(&log, 9, 6).await;
+    let doubts: Vec<_> = claimed
+        .iter()
+        .map(|c| (c.message.id.as_str(), c.message.is_in_doubt, c.first_sent))
+        .collect();
+    assert_eq!(doubts, [("m1", true, Some(at(5))), ("m2", false, None)]);
+    assert_eq!(claimed[0].lease.epoch, 3);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash_at_any_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    for number in 0..40 {
+        admit(&log, number, &(number % 4).to_string(), u64::from(number)).await;
+        if number % 3 == 2 {
+            let claimed = claim(&log, 1, u64::from(number)).await.remove(0);
+            log.begin_attempt(claimed.lease.clone(), at(0)).await.unwrap();
+            log.finish(claimed.lease, AttemptOutcome::Delivered(created()), at(60))
+                .await
+                .unwrap();
+        }
+        // The files as a killed process leaves them; the log of changes is too short to be folded in meanwhile.
+        let crashed = tempfile::tempdir().unwrap();
+        for name in ["queue.db", "queue.db-wal"] {
+            fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+        }
+        let after_crash = open(crashed.path());
+        assert_eq!(after_crash.stats(at(99)).await, log.stats(at(99)).await);
+        for known in 0..=number {
+            let id = format!("m{known}");
+            assert_eq!(after_crash.get(&id).await, log.get(&id).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_logs_cannot_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
+    assert!(matches!(error, OpenError::InUse { .. }));
+    assert!(
+        error.to_string().contains(&folder.path().display().to_string()),
+        "{error}"
+    );
+    drop(first);
+    open(folder.path());
+}
+
+#[test]
+fn a_store_of_a_newer_release_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let path = folder.path().join("queue.db");
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 7)
+        .unwrap();
+    let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_file_of_another_kind_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE invoices (number INTEGER)")
+        .unwrap();
+    let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+
+    fs::write(
+        &path,
+        b"not a database, but long enough to be looked at as one".repeat(100),
+    )
+    .unwrap();
+    let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
+    assert!(matches!(error, OpenError::Store { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = SqliteLog::open(&file, QUOTA).err().unwrap();
+    assert!(error.to_string().contains("file"), "{error}");
+    assert!(matches!(
+        SqliteLog::open(folder.path(), 1000),
+        Err(OpenError::TooSmall { max_bytes: 1000 })
+    ));
+}
+
+fn bulky(number: u8) -> NewMessage {
+    let plain = message(number, &number.to_string());
+    let request = StoredRequest {
+        body: Bytes::from(vec![b'x'; 16 << 10]),
+        ..plain.request.clone()
+    };
+    NewMessage { request, ..plain }
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_drains_and_takes_messages_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(folder.path(), 1 << 20).unwrap();
+    let mut stored = 0;
+    while log.admit(bulky(stored), at(0)).await != Err(LogError::Full) {
+        stored += 1;
+    }
+    assert!((30..=60).contains(&stored), "{stored}");
+    assert_eq!(log.health(), Health::Full);
+    assert!(log.get(&format!("m{stored}")).await.unwrap().is_none());
+
+    for claimed in claim(&log, 100, 1).await {
+        log.begin_attempt(claimed.lease.clone(), at(1)).await.unwrap();
+        log.finish(claimed.lease, AttemptOutcome::Delivered(created()), at(2))
+            .await
+            .unwrap();
+    }
+    assert_eq!(log.stats(at(3)).await.unwrap().delivered, u64::from(stored));
+    assert_eq!(log.health(), Health::Ok);
+    log.admit(bulky(stored), at(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_does_not_fit_does_not_take_its_group_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(folder.path(), 1 << 20).unwrap();
+    let huge = NewMessage {
+        request: StoredRequest {
+            body: Bytes::from(vec![b'x'; 2 << 20]),
+            ..bulky(2).request
+        },
+        ..bulky(2)
+    };
+    let (first, second, third) = tokio::join!(
+        log.admit(bulky(1), at(0)),
+        log.admit(huge, at(0)),
+        log.admit(bulky(3), at(0))
+    );
+    assert_eq!(
+        (first, second, third),
+        (Ok(Admitted::New), Err(LogError::Full), Ok(Admitted::New))
+    );
+
+    // A response is not refused for the quota's last tenth, but it cannot go beyond the quota either.
+    let leases = claim(&log, 2, 1).await;
+    let large = crate::queue::StoredResponse {
+        body: Bytes::from(vec![b'y'; 2 << 20]),
+        ..created()
+    };
+    let (large, small) = tokio::join!(
+        log.finish(leases[0].lease.clone(), AttemptOutcome::Delivered(large), at(2)),
+        log.finish(leases[1].lease.clone(), AttemptOutcome::Delivered(created()), at(2)),
+    );
+    assert_eq!((large, small), (Err(LogError::Full), Ok(())));
+    log.finish(leases[0].lease.clone(), AttemptOutcome::Delivered(created()), at(2))
+        .await
+        .unwrap();
+    assert_eq!(log.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn a_store_that_failed_acknowledges_nothing_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    admit(&log, 1, "a", 0).await;
+    let path = folder.path().join("queue.db");
+    let vandal = Connection::open(&path).unwrap();
+    vandal.execute_batch("ALTER TABLE request RENAME TO elsewhere").unwrap();
+    let poisoned = log.admit(message(2, "a"), at(1)).await;
+    assert!(matches!(poisoned, Err(LogError::Poisoned(_))), "{poisoned:?}");
+    assert!(matches!(log.health(), Health::Poisoned(_)));
+
+    // Even when the cause is gone: what the process believes may no longer be what is on disk.
+    vandal.execute_batch("ALTER TABLE elsewhere RENAME TO request").unwrap();
+    drop(vandal);
+    assert_eq!(log.admit(message(3, "b"), at(1)).await.err(), poisoned.clone().err());
+    assert_eq!(log.find([1; 32]).await.err(), poisoned.clone().err());
+    assert_eq!(log.sweep(DAY, at(1)).await.err(), poisoned.err());
+    drop(log);
+
+    let log = open(folder.path());
+    assert_eq!(log.health(), Health::Ok);
+    assert_eq!(
+        (log.stats(at(1)).await.unwrap().waiting[1].1, log.depth(&key("a"))),
+        (1, 1)
+    );
+    admit(&log, 2, "a", 2).await;
+}
+
+#[tokio::test]
+async fn a_broken_page_poisons_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let path = folder.path().join("queue.db");
+    let mut bytes = fs::read(&path).unwrap();
+    // Every page but the first, which holds the list of tables.
+    bytes[4096..].fill(0xA5);
+    fs::write(&path, bytes).unwrap();
+    match SqliteLog::open(folder.path(), QUOTA) {
+        Err(error) => assert!(matches!(error, OpenError::Store { .. }), "{error}"),
+        Ok(log) => {
+            assert!(matches!(
+                log.admit(message(1, "a"), at(0)).await,
+                Err(LogError::Poisoned(_))
+            ));
+            assert!(matches!(log.health(), Health::Poisoned(_)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_done_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    {
+        let call = log.admit(message(1, "a"), at(0));
+        tokio::pin!(call);
+        // Polled once: handed to the writer, then forgotten.
+        assert!(std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_pending())).await);
+    }
+    let Ok(Admitted::Replay(view)) = log.admit(message(1, "a"), at(1)).await else {
+        panic!("it was not stored")
+    };
+    assert_eq!((view.state, view.admitted), (MessageState::Queued, at(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers_share_commits_and_each_gets_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(open(folder.path()));
+    let calls: Vec<_> = (0..=255)
+        .map(|number| {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                admit(&*log, number, "a", 0).await;
+                assert!(log.depth(&key("a")) > 0);
+                log.get(&format!("m{number}")).await.unwrap().unwrap()
+            })
+        })
+        .collect();
+    let mut ahead = Vec::new();
+    for call in calls {
+        ahead.push(call.await.unwrap().ahead);
+    }
+    ahead.sort_unstable();
+    assert_eq!(ahead, (0..256).collect::<Vec<_>>());
+    assert_eq!(log.depth(&key("a")), 256);
+}
+
+#[test]
+fn the_settings_that_durability_needs_are_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = schema::open(&folder.path().join("queue.db"), QUOTA).unwrap();
+    let value = |name| schema::pragma(&connection, name).unwrap();
+    assert_eq!(["synchronous", "foreign_keys", "cell_size_check"].map(value), [2, 1, 1]);
+    assert_eq!(["wal_autocheckpoint", "max_page_count"].map(value), [1000, 4096]);
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+}

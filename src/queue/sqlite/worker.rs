@@ -1,0 +1,299 @@
+//! The threads that talk to SQLite: jobs in, answers out, one commit for many jobs.
+
+use std::{
+    collections::HashMap,
+    io, mem,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::write::Writer;
+use crate::queue::{Health, LogError, LogFuture, OrderKey};
+
+/// At most so many jobs, or so many bytes of bodies, are in one commit.
+const GROUP_JOBS: usize = 512;
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Callers beyond these wait until the thread keeps up.
+const WAITING_JOBS: usize = 1024;
+
+/// A thread with its connection. Dropping it lets the thread finish what it was given.
+pub(super) struct Worker<C> {
+    jobs: mpsc::Sender<Box<dyn Job<C>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<C: Send + 'static> Worker<C> {
+    pub(super) fn start(
+        name: &str,
+        context: C,
+        facts: &Arc<Facts>,
+        work: fn(C, mpsc::Receiver<Box<dyn Job<C>>>, &Facts),
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let facts = Arc::clone(facts);
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(context, waiting, &facts))?;
+        Ok(Self {
+            jobs,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has `work` done on the thread. `size` is what it adds to a commit, in bytes. Work may run twice, when the first
+    /// run was rolled back, and must not change anything before it refuses.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        size: usize,
+        work: impl FnMut(&mut C) -> Result<T, Failure> + Send + 'static,
+    ) -> LogFuture<'_, T> {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(Task {
+            work,
+            size,
+            result: None,
+            answer,
+        });
+        Box::pin(async move {
+            self.jobs.send(job).await.map_err(|_| LogError::Closed)?;
+            answered.await.map_err(|_| LogError::Closed)?
+        })
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.jobs.is_closed()
+    }
+}
+
+impl<C> Drop for Worker<C> {
+    fn drop(&mut self) {
+        // Closes the channel: the thread ends when it has answered what it holds.
+        drop(mem::replace(&mut self.jobs, mpsc::channel(1).0));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a thread of the queue's store panicked");
+        }
+    }
+}
+
+/// Why a job has no result.
+pub(super) enum Failure {
+    /// The rules of the log say no; nothing was changed.
+    Refused(LogError),
+    /// The store could not do it.
+    Store(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Work with an answer that is held back until the commit.
+pub(super) trait Job<C>: Send {
+    fn size(&self) -> usize;
+    fn run(&mut self, context: &mut C) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, failure: Option<LogError>);
+}
+
+struct Task<T, F> {
+    work: F,
+    size: usize,
+    result: Option<Result<T, LogError>>,
+    answer: oneshot::Sender<Result<T, LogError>>,
+}
+
+impl<C, T: Send, F: FnMut(&mut C) -> Result<T, Failure> + Send> Job<C> for Task<T, F> {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn run(&mut self, context: &mut C) -> rusqlite::Result<()> {
+        self.result = Some(match (self.work)(context) {
+            Ok(value) => Ok(value),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Store(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failure: Option<LogError>) {
+        let result = match failure {
+            Some(failure) => Err(failure),
+            None => self.result.unwrap_or(Err(LogError::Closed)),
+        };
+        // A caller that stopped waiting needs no answer.
+        let _ = self.answer.send(result);
+    }
+}
+
+type Group = Vec<Box<dyn Job<Writer>>>;
+
+/// The writer thread.
+pub(super) fn write(mut writer: Writer, mut jobs: mpsc::Receiver<Box<dyn Job<Writer>>>, facts: &Facts) {
+    while let Some(first) = jobs.blocking_recv() {
+        // No artificial delay: while one commit waits for the disk, the next group gathers.
+        let mut bytes = first.size();
+        let mut group = vec![first];
+        while group.len() < GROUP_JOBS && bytes < GROUP_BYTES {
+            let Ok(job) = jobs.try_recv() else { break };
+            bytes += job.size();
+            group.push(job);
+        }
+        commit(&mut writer, group, facts);
+    }
+}
+
+fn commit(writer: &mut Writer, mut group: Group, facts: &Facts) {
+    if let Err(error) = facts.trusted() {
+        return answer(group, Some(&error));
+    }
+    match transact(writer, &mut group) {
+        Ok(()) => {
+            facts.apply(writer);
+            answer(group, None);
+        }
+        Err(error) if is_full(&error) && group.len() > 1 => {
+            // One of them was too much: the others may fit.
+            group.into_iter().for_each(|job| commit(writer, vec![job], facts));
+        }
+        Err(error) if is_full(&error) => {
+            facts.is_full.store(true, Ordering::Relaxed);
+            answer(group, Some(&LogError::Full));
+        }
+        Err(error) => answer(group, Some(&facts.poison(&error))),
+    }
+}
+
+fn transact(writer: &mut Writer, group: &mut Group) -> rusqlite::Result<()> {
+    writer.begin()?;
+    let done = group
+        .iter_mut()
+        .try_for_each(|job| job.run(writer))
+        .and_then(|()| writer.commit());
+    if done.is_err() {
+        writer.roll_back();
+    }
+    done
+}
+
+fn answer(group: Group, failure: Option<&LogError>) {
+    for job in group {
+        job.answer(failure.cloned());
+    }
+}
+
+/// A full disk as well as a used-up quota: nothing was written, and it may pass.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// The reader thread. Each job sees one state of the store.
+pub(super) fn read(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job<Connection>>>, facts: &Facts) {
+    while let Some(mut job) = jobs.blocking_recv() {
+        let failure = facts.trusted().and_then(|()| {
+            let read = connection
+                .execute_batch("BEGIN")
+                .and_then(|()| job.run(&mut connection));
+            let ended = connection.execute_batch("COMMIT");
+            read.and(ended).map_err(|error| facts.poison(&error))
+        });
+        job.answer(failure.err());
+    }
+}
+
+/// What is known without asking the store.
+pub(super) struct Facts {
+    depths: RwLock<HashMap<OrderKey, usize>>,
+    /// Messages in the store, finished ones included.
+    stored: AtomicI64,
+    is_full: AtomicBool,
+    poison: OnceLock<String>,
+    changed: Arc<Notify>,
+}
+
+impl Facts {
+    pub(super) fn new(depths: HashMap<OrderKey, usize>, stored: i64, is_full: bool) -> Self {
+        Self {
+            depths: RwLock::new(depths),
+            stored: AtomicI64::new(stored),
+            is_full: AtomicBool::new(is_full),
+            poison: OnceLock::new(),
+            changed: Arc::default(),
+        }
+    }
+
+    pub(super) fn depth(&self, key: &OrderKey) -> usize {
+        let depths = self.depths.read().unwrap_or_else(PoisonError::into_inner);
+        depths.get(key).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.stored.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    pub(super) fn trusted(&self) -> Result<(), LogError> {
+        self.poison
+            .get()
+            .map_or(Ok(()), |cause| Err(LogError::Poisoned(cause.clone())))
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match self.poison.get() {
+            Some(cause) => Health::Poisoned(cause.clone()),
+            None if self.is_full.load(Ordering::Relaxed) => Health::Full,
+            None => Health::Ok,
+        }
+    }
+
+    /// Takes over what a commit changed.
+    fn apply(&self, writer: &mut Writer) {
+        let changes = mem::take(&mut writer.changes);
+        if !changes.depths.is_empty() {
+            let mut depths = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+            for (key, change) in changes.depths {
+                let depth = depths.get(&key).copied().unwrap_or(0).saturating_add_signed(change);
+                if depth == 0 {
+                    depths.remove(&key);
+                } else {
+                    depths.insert(key, depth);
+                }
+            }
+        }
+        self.stored.fetch_add(changes.stored, Ordering::AcqRel);
+        self.is_full
+            .store(writer.is_full(self.is_full.load(Ordering::Relaxed)), Ordering::Relaxed);
+        if changes.wakes {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The first failure stays the cause: later ones often follow from it.
+    fn poison(&self, error: &rusqlite::Error) -> LogError {
+        let cause = self.poison.get_or_init(|| {
+            tracing::error!(%error, "the queue's store failed; nothing is queued or delivered until a restart");
+            error.to_string()
+        });
+        self.changed.notify_one();
+        LogError::Poisoned(cause.clone())
+    }
+}
