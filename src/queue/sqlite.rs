@@ -1,4 +1,4 @@
-//! The durable message log: SQLite in one folder, one writer thread, and a commit for each group of commands.
+//! The durable message log: `SQLite` in one folder, one writer thread, and a commit for each group of commands.
 //!
 //! A writing call is answered after the commit, with `synchronous=FULL`, that contains it. The first error of the store
 //! that is not "full" ends all trust: nothing is acknowledged any more until the process starts again and reads from

@@ -71,3 +71,93 @@ fn with_member(object: &str, name: &str, value: &str) -> String {
     let members = object.strip_suffix('}').unwrap_or(object);
     format!("{members},\"{name}\":{value}}}")
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::queue::{
+        AttemptOutcome, MemoryLog, MessageLog, MessageView,
+        conformance::{admit, at, attempt, created},
+    };
+
+    async fn after_attempt(outcome: AttemptOutcome) -> MessageView {
+        let log = MemoryLog::default();
+        admit(&log, 1, "4711", 0).await;
+        attempt(&log, 1, outcome).await;
+        log.get("m1").await.unwrap().unwrap()
+    }
+
+    fn parsed(view: &MessageView) -> Value {
+        serde_json::from_str(&status_document(view, at(9))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_waiting_message_shows_its_place_and_its_next_attempt() {
+        let log = MemoryLog::default();
+        admit(&log, 1, "4711", 0).await;
+        admit(&log, 2, "4711", 0).await;
+        let document = parsed(&log.get("m2").await.unwrap().unwrap());
+        let expected = json!({
+            "id": "m2", "state": "waiting", "position": 1, "transaction": { "type": "order", "key": "4711" },
+            "admitted": "1970-01-02T00:00:00Z", "deadline": "1970-01-03T00:00:00Z",
+            "nextAttempt": "1970-01-02T00:00:09Z", "attempts": [],
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[tokio::test]
+    async fn a_delivered_message_shows_the_answer_to_the_letter() {
+        let text = status_document(&after_attempt(AttemptOutcome::Delivered(created())).await, at(9));
+        assert!(text.contains(r#""body":{"total":19.90}"#), "{text}");
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["state"], "delivered");
+        assert_eq!(document["finished"], "1970-01-02T00:00:02Z");
+        assert_eq!(document["response"]["headers"], json!({ "location": "/orders/1" }));
+        assert_eq!(document["attempts"][0]["result"], "delivered: 201");
+        assert!(document.get("position").is_none() && document.get("nextAttempt").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_json_is_text_or_base64() {
+        for (body, member, expected) in [
+            (&b"no \"such\" order"[..], "body", "no \"such\" order"),
+            (&b"{\"cut\":"[..], "body", "{\"cut\":"),
+            (&[0xff, 0x00][..], "bodyBase64", "/wA="),
+        ] {
+            let answer = StoredResponse {
+                status: 422,
+                headers: vec![],
+                body: Bytes::copy_from_slice(body),
+            };
+            let document = parsed(&after_attempt(AttemptOutcome::Rejected(answer)).await);
+            assert_eq!(document["response"][member], expected);
+            assert_eq!(
+                (&document["state"], &document["response"]["status"]),
+                (&json!("dead"), &json!(422))
+            );
+        }
+        let empty = StoredResponse {
+            status: 204,
+            headers: vec![],
+            body: Bytes::new(),
+        };
+        let document = parsed(&after_attempt(AttemptOutcome::Delivered(empty)).await);
+        assert_eq!(document["response"], json!({ "status": 204, "headers": {} }));
+    }
+
+    #[tokio::test]
+    async fn a_repeated_header_is_joined() {
+        let headers = ["a", "b", "c"]
+            .map(|value| ("x-list".to_owned(), value.as_bytes().to_vec()))
+            .to_vec();
+        let answer = StoredResponse {
+            status: 200,
+            headers,
+            body: Bytes::new(),
+        };
+        let document = parsed(&after_attempt(AttemptOutcome::Delivered(answer)).await);
+        assert_eq!(document["response"]["headers"]["x-list"], "a, b, c");
+    }
+}

@@ -38,7 +38,7 @@ pub enum Signal {
 }
 
 /// An upstream cannot ask for a longer pause than this.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 pub(super) const PARKED: &str =
     "an attempt may have had its effect, and the upstream does not (or no longer) recognise a repeat";
@@ -84,7 +84,7 @@ pub fn classify(delivery: Delivery, attempt: &Attempt, now: Timestamp, random: f
 /// Whether the upstream will still recognise a repeat at `at`.
 pub(super) fn may_repeat(repeats: Option<Duration>, first_sent: Timestamp, at: Timestamp) -> bool {
     // A margin for clocks that differ and for the way there.
-    let kept = repeats.map(|retention| retention - (retention / 10).min(Duration::from_secs(60)));
+    let kept = repeats.map(|retention| retention.saturating_sub((retention / 10).min(Duration::from_mins(1))));
     kept.is_some_and(|kept| after(first_sent, kept) > at)
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn first() -> Attempt {
         Attempt {
@@ -274,8 +274,8 @@ mod tests {
             first_sent: NOW.saturating_sub(ago).unwrap(),
             ..first()
         };
-        assert_eq!(judge(answer(500), &sent(DAY - Duration::from_secs(61))).0, "in doubt");
-        assert_eq!(judge(answer(500), &sent(DAY - Duration::from_secs(60))).0, "parked");
+        assert_eq!(judge(answer(500), &sent(Duration::from_secs(86_339))).0, "in doubt");
+        assert_eq!(judge(answer(500), &sent(Duration::from_mins(24 * 60 - 1))).0, "parked");
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
         for delivery in [answer(500), answer(425), answer(429), Delivery::NotSent(String::new())] {
             match classify(delivery, &hurried, NOW, 1.0).0 {
                 AttemptOutcome::RetryAt { at, .. } | AttemptOutcome::InDoubt { at, .. } => {
-                    assert_eq!(at, in_millis(50))
+                    assert_eq!(at, in_millis(50));
                 }
                 other => panic!("{other:?}"),
             }

@@ -1,1 +1,477 @@
+//! The loop against a scripted upstream, in memory and in virtual time.
 
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::*;
+use crate::queue::{
+    Lane, MemoryLog, MessageState, OrderKey,
+    conformance::{created, key, message},
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Follows tokio's time, so that paused tests are nowhere else.
+fn virtual_now() -> Timestamp {
+    thread_local!(static START: Instant = Instant::now());
+    after(Timestamp::UNIX_EPOCH, START.with(Instant::elapsed))
+}
+
+/// Answers what the script says, in turn, and 201 when it is at its end.
+struct ScriptedCourier {
+    script: Mutex<VecDeque<(Duration, Delivery)>>,
+    repeats: Option<Duration>,
+    is_open: AtomicBool,
+    /// What arrived: when, which message, which attempt.
+    seen: Mutex<Vec<(Duration, String, u32)>>,
+    start: Instant,
+    busy: AtomicUsize,
+    busiest: Mutex<Vec<usize>>,
+    keys: Mutex<HashSet<OrderKey>>,
+}
+
+impl ScriptedCourier {
+    fn new(script: impl IntoIterator<Item = Delivery>) -> Self {
+        let script = script.into_iter().map(|delivery| (Duration::ZERO, delivery)).collect();
+        Self {
+            script: Mutex::new(script),
+            repeats: Some(10 * MINUTE),
+            is_open: AtomicBool::new(true),
+            seen: Mutex::default(),
+            start: Instant::now(),
+            busy: AtomicUsize::new(0),
+            busiest: Mutex::default(),
+            keys: Mutex::default(),
+        }
+    }
+
+    fn slow(deliveries: usize, each: Duration) -> Self {
+        let script = (0..deliveries).map(|_| (each, ok())).collect();
+        Self {
+            script: Mutex::new(script),
+            ..Self::new([])
+        }
+    }
+
+    fn seen(&self) -> Vec<(String, u32)> {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, id, attempt)| (id.clone(), *attempt))
+            .collect()
+    }
+
+    fn times(&self) -> Vec<Duration> {
+        self.seen.lock().unwrap().iter().map(|(at, ..)| *at).collect()
+    }
+}
+
+impl Courier for ScriptedCourier {
+    fn attempt<'a>(
+        &'a self,
+        message: &'a NewMessage,
+        attempt: u32,
+    ) -> Pin<Box<dyn Future<Output = Delivery> + Send + 'a>> {
+        Box::pin(async move {
+            self.seen
+                .lock()
+                .unwrap()
+                .push((self.start.elapsed(), message.id.clone(), attempt));
+            assert!(
+                self.keys.lock().unwrap().insert(message.order_key.clone()),
+                "two messages of one key at a time"
+            );
+            let busy = self.busy.fetch_add(1, Ordering::Relaxed) + 1;
+            self.busiest.lock().unwrap().push(busy);
+            let (wait, delivery) = self
+                .script
+                .lock()
+                .unwrap()
+                .pop_front()
+                .unwrap_or((Duration::ZERO, ok()));
+            sleep(wait).await;
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+            self.keys.lock().unwrap().remove(&message.order_key);
+            delivery
+        })
+    }
+
+    fn honours_repeats(&self, _: &str) -> Option<Duration> {
+        self.repeats
+    }
+
+    fn is_open_for(&self, _: &str) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+}
+
+fn ok() -> Delivery {
+    Delivery::Answer {
+        response: created(),
+        retry_after: None,
+    }
+}
+
+fn status(status: u16) -> Delivery {
+    Delivery::Answer {
+        response: StoredResponse { status, ..created() },
+        retry_after: None,
+    }
+}
+
+/// A loop that runs over a log until it is stopped.
+struct World {
+    log: Arc<MemoryLog>,
+    courier: Arc<ScriptedCourier>,
+    stop: CancellationToken,
+    delivery: JoinHandle<()>,
+}
+
+impl World {
+    fn start(courier: ScriptedCourier) -> Self {
+        let (log, courier, stop) = (
+            Arc::new(MemoryLog::default()),
+            Arc::new(courier),
+            CancellationToken::new(),
+        );
+        let settings = DeliverySettings {
+            concurrency: 8,
+            lease: LEASE,
+            retention: HOUR,
+        };
+        let (log_of_loop, courier_of_loop): (Arc<dyn MessageLog>, Arc<dyn Courier>) = (log.clone(), courier.clone());
+        let delivery = tokio::spawn(run_at(
+            log_of_loop,
+            courier_of_loop,
+            settings,
+            stop.clone(),
+            virtual_now,
+        ));
+        Self {
+            log,
+            courier,
+            stop,
+            delivery,
+        }
+    }
+
+    async fn admit(&self, number: u8, value: &str) {
+        let deadline = after(virtual_now(), HOUR);
+        self.log
+            .admit(
+                NewMessage {
+                    deadline,
+                    ..message(number, value)
+                },
+                virtual_now(),
+            )
+            .await
+            .unwrap();
+    }
+
+    async fn state(&self, number: u8) -> MessageState {
+        self.log.get(&format!("m{number}")).await.unwrap().unwrap().state
+    }
+
+    /// Waits until nothing is on its way any more. Virtual time runs as far as it has to.
+    async fn settle(&self) {
+        while !self.log.due().await.unwrap().is_empty() || self.courier.busy.load(Ordering::Relaxed) > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn ids(numbers: impl IntoIterator<Item = u8>) -> Vec<(String, u32)> {
+    numbers.into_iter().map(|number| (format!("m{number}"), 1)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_delivered_with_its_answer() {
+    let world = World::start(ScriptedCourier::new([]));
+    world.admit(1, "a").await;
+    world.settle().await;
+    let view = world.log.get("m1").await.unwrap().unwrap();
+    assert_eq!((view.state, view.response), (MessageState::Delivered, Some(created())));
+    assert_eq!(view.attempts[0].result, "delivered: 201");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_keeps_its_order_through_failures() {
+    let failures = [
+        Delivery::NotSent("refused".into()),
+        status(500),
+        Delivery::Broken("reset".into()),
+        status(429),
+    ];
+    let world = World::start(ScriptedCourier::new(failures));
+    for number in 1..=3 {
+        world.admit(number, "a").await;
+    }
+    world.settle().await;
+    let order: Vec<(String, u32)> = [
+        ("m1", 1),
+        ("m1", 1),
+        ("m1", 2),
+        ("m1", 3),
+        ("m1", 3),
+        ("m2", 1),
+        ("m3", 1),
+    ]
+    .map(|(id, attempt)| (id.to_owned(), attempt))
+    .to_vec();
+    assert_eq!(world.courier.seen(), order);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_goes_first_and_then_ever_more() {
+    let world = World::start(ScriptedCourier::slow(40, Duration::from_secs(1)));
+    for number in 0..30 {
+        world.admit(number, &number.to_string()).await;
+    }
+    world.settle().await;
+    let times = world.courier.times();
+    let in_second = |second| times.iter().filter(|at| at.as_secs() == second).count();
+    assert_eq!([0, 1, 2, 3, 4].map(in_second), [1, 2, 4, 8, 8]);
+    assert_eq!(*world.courier.busiest.lock().unwrap().iter().max().unwrap(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_upstream_gets_nothing_and_its_return_is_noticed_quickly() {
+    let world = World::start(ScriptedCourier::new([]));
+    world.courier.is_open.store(false, Ordering::Relaxed);
+    world.admit(1, "a").await;
+    sleep(10 * MINUTE).await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (vec![], MessageState::Queued)
+    );
+    world.courier.is_open.store(true, Ordering::Relaxed);
+    sleep(CLOSED_INTERVAL + Duration::from_millis(10)).await;
+    assert_eq!(world.state(1).await, MessageState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_upstream_is_tried_with_one_message_and_uses_up_none() {
+    let refused = (0..500).map(|_| Delivery::NotSent("refused".into()));
+    let world = World::start(ScriptedCourier::new(refused));
+    for number in 0..20 {
+        world.admit(number, &number.to_string()).await;
+    }
+    world.settle().await;
+    let times = world.courier.times();
+    assert!(
+        times
+            .windows(2)
+            .take(499)
+            .all(|pair| pair[1].saturating_sub(pair[0]) <= Duration::from_millis(2100))
+    );
+    assert!(times[499] > Duration::from_secs(200), "{:?}", times[499]);
+    assert_eq!(world.log.stats(virtual_now()).await.unwrap().delivered, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttling_upstream_is_left_alone_as_long_as_it_asks() {
+    let throttled = Delivery::Answer {
+        response: StoredResponse {
+            status: 429,
+            ..created()
+        },
+        retry_after: Some(5 * MINUTE),
+    };
+    let world = World::start(ScriptedCourier::new([throttled]));
+    world.admit(1, "a").await;
+    world.admit(2, "b").await;
+    world.settle().await;
+    let times = world.courier.times();
+    assert_eq!(times.len(), 3);
+    assert!(
+        times[1] >= Duration::from_mins(5) && times[1] < Duration::from_secs(302),
+        "{times:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_upstream_does_not_hold_up_another() {
+    let world = World::start(ScriptedCourier::new([status(401)]));
+    world.admit(1, "a").await;
+    sleep(Duration::from_millis(1)).await;
+    let wms = OrderKey {
+        upstream: "wms".into(),
+        value: "a".into(),
+    };
+    let other = NewMessage {
+        order_key: wms,
+        ..message(2, "a")
+    };
+    world.log.admit(other, virtual_now()).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.courier.seen()[..2], ids([1, 2]));
+    assert_eq!(world.state(1).await, MessageState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubt_is_parked_where_repeats_are_not_honoured() {
+    let world = World::start(ScriptedCourier {
+        repeats: None,
+        ..ScriptedCourier::new([status(504)])
+    });
+    world.admit(1, "a").await;
+    world.admit(2, "a").await;
+    world.admit(3, "b").await;
+    world.settle().await;
+    assert_eq!(world.courier.seen(), ids([1, 3]));
+    assert_eq!(
+        (world.state(1).await, world.state(2).await),
+        (MessageState::Parked, MessageState::Queued)
+    );
+    assert_eq!(world.log.depth(&key("a")), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_admitted_in_doubt_is_not_sent_where_repeats_are_not_honoured() {
+    let world = World::start(ScriptedCourier {
+        repeats: None,
+        ..ScriptedCourier::new([])
+    });
+    world
+        .log
+        .admit(
+            NewMessage {
+                is_in_doubt: true,
+                ..message(1, "a")
+            },
+            virtual_now(),
+        )
+        .await
+        .unwrap();
+    world.settle().await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (vec![], MessageState::Parked)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_admitted_in_doubt_is_repeated_where_repeats_are_honoured() {
+    let world = World::start(ScriptedCourier::new([]));
+    let doubtful = NewMessage {
+        is_in_doubt: true,
+        ..message(1, "a")
+    };
+    world.log.admit(doubtful, virtual_now()).await.unwrap();
+    world.settle().await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (ids([1]), MessageState::Delivered)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubt_that_outlives_the_upstreams_memory_is_parked_without_sending() {
+    let world = World::start(ScriptedCourier::new([status(500)]));
+    world.admit(1, "a").await;
+    sleep(Duration::from_micros(1)).await;
+    world.courier.is_open.store(false, Ordering::Relaxed);
+    sleep(10 * MINUTE).await;
+    world.courier.is_open.store(true, Ordering::Relaxed);
+    world.settle().await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (ids([1]), MessageState::Parked)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_dead_after_its_last_attempt_and_the_next_one_goes() {
+    let world = World::start(ScriptedCourier::new((0..5).map(|_| status(500))));
+    world.admit(1, "a").await;
+    world.admit(2, "a").await;
+    world.settle().await;
+    let view = world.log.get("m1").await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempts.len()), (MessageState::Dead, 5));
+    let cause = "its attempts are used up, the last one: the upstream answered 500; an attempt may have had its effect";
+    assert_eq!(view.cause.as_deref(), Some(cause));
+    assert_eq!(world.state(2).await, MessageState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_never_takes_expires_at_its_deadline() {
+    let world = World::start(ScriptedCourier::new([]));
+    world.courier.is_open.store(false, Ordering::Relaxed);
+    world.admit(1, "a").await;
+    sleep(HOUR + SWEEP_INTERVAL * 2).await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (vec![], MessageState::Expired)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_end_is_cut_within_its_lease_and_in_doubt() {
+    let world = World::start(ScriptedCourier::new([]));
+    world.courier.script.lock().unwrap().push_back((HOUR, ok()));
+    world.admit(1, "a").await;
+    sleep(LEASE.mul_f64(0.9) + Duration::from_micros(1)).await;
+    assert_eq!(world.state(1).await, MessageState::InDoubt);
+    let attempts = world.log.get("m1").await.unwrap().unwrap().attempts;
+    assert_eq!(attempts[0].result, "in doubt: no answer within 54s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_leaves_its_message_in_doubt_and_the_loop_alive() {
+    let world = World::start(ScriptedCourier::new([]));
+    // The courier insists on one message per key at a time.
+    world.courier.keys.lock().unwrap().insert(key("a"));
+    world.admit(1, "a").await;
+    sleep(Duration::from_millis(50)).await;
+    world.courier.keys.lock().unwrap().clear();
+    world.admit(2, "b").await;
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.state(2).await, MessageState::Delivered);
+    sleep(LEASE + SWEEP_INTERVAL * 2).await;
+    assert_eq!(
+        (world.courier.seen().len(), world.state(1).await),
+        (3, MessageState::Delivered)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_messages_overtake_other_keys() {
+    let world = World::start(ScriptedCourier::slow(9, Duration::from_secs(1)));
+    for number in 1..=4 {
+        let lane = if number == 4 { Lane::Urgent } else { Lane::Bulk };
+        let new = NewMessage {
+            lane,
+            ..message(number, &number.to_string())
+        };
+        world.log.admit(new, virtual_now()).await.unwrap();
+    }
+    world.settle().await;
+    assert_eq!(world.courier.seen()[0].0, "m4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_attempts_finish_and_starts_none() {
+    let world = World::start(ScriptedCourier::slow(1, Duration::from_secs(20)));
+    world.admit(1, "a").await;
+    sleep(Duration::from_secs(1)).await;
+    world.admit(2, "b").await;
+    world.stop.cancel();
+    world.delivery.await.unwrap();
+    assert_eq!(
+        world.log.get("m1").await.unwrap().unwrap().state,
+        MessageState::Delivered
+    );
+    assert_eq!(world.courier.seen(), ids([1]));
+}

@@ -154,7 +154,7 @@ pub(super) fn due(connection: &Connection) -> rusqlite::Result<Vec<(String, Time
 }
 
 pub(super) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<QueueStats> {
-    let mut stats = QueueStats {
+    let mut counts = QueueStats {
         waiting: Lane::ALL.map(|lane| (lane, 0)).to_vec(),
         ..QueueStats::default()
     };
@@ -163,15 +163,16 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result
         .prepare_cached("SELECT state, lane, count(*) AS number, min(admitted) AS oldest FROM message GROUP BY 1, 2")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (state, lane): (MessageState, Lane) = (row.get("state")?, row.get("lane")?);
+        let state: MessageState = row.get("state")?;
+        let lane: Lane = row.get("lane")?;
         let count = row.get::<_, i64>("number")?.cast_unsigned();
         match state {
-            MessageState::Queued | MessageState::Attempting => stats.waiting[lane.rank()].1 += count,
-            MessageState::InDoubt => stats.in_doubt += count,
-            MessageState::Parked => stats.parked += count,
-            MessageState::Delivered => stats.delivered += count,
-            MessageState::Dead => stats.dead += count,
-            MessageState::Expired => stats.expired += count,
+            MessageState::Queued | MessageState::Attempting => counts.waiting[lane.rank()].1 += count,
+            MessageState::InDoubt => counts.in_doubt += count,
+            MessageState::Parked => counts.parked += count,
+            MessageState::Delivered => counts.delivered += count,
+            MessageState::Dead => counts.dead += count,
+            MessageState::Expired => counts.expired += count,
         }
         if matches!(
             state,
@@ -180,6 +181,6 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result
             oldest = oldest.into_iter().chain(time(row, "oldest")?).min();
         }
     }
-    stats.oldest = oldest.map(|admitted| Duration::try_from(now.duration_since(admitted)).unwrap_or_default());
-    Ok(stats)
+    counts.oldest = oldest.map(|admitted| Duration::try_from(now.duration_since(admitted)).unwrap_or_default());
+    Ok(counts)
 }

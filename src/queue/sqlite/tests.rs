@@ -12,7 +12,7 @@ use crate::queue::{
 };
 
 const QUOTA: u64 = 16 << 20;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 fn open(folder: &Path) -> SqliteLog {
     SqliteLog::open(folder, QUOTA).unwrap()

@@ -1,4 +1,4 @@
-//! The threads that talk to SQLite: jobs in, answers out, one commit for many jobs.
+//! The threads that talk to `SQLite`: jobs in, answers out, one commit for many jobs.
 
 use std::{
     collections::HashMap,
@@ -23,6 +23,9 @@ const GROUP_BYTES: usize = 1 << 20;
 /// Callers beyond these wait until the thread keeps up.
 const WAITING_JOBS: usize = 1024;
 
+/// Where a thread takes its jobs from.
+pub(super) type Jobs<C> = mpsc::Receiver<Box<dyn Job<C>>>;
+
 /// A thread with its connection. Dropping it lets the thread finish what it was given.
 pub(super) struct Worker<C> {
     jobs: mpsc::Sender<Box<dyn Job<C>>>,
@@ -30,12 +33,7 @@ pub(super) struct Worker<C> {
 }
 
 impl<C: Send + 'static> Worker<C> {
-    pub(super) fn start(
-        name: &str,
-        context: C,
-        facts: &Arc<Facts>,
-        work: fn(C, mpsc::Receiver<Box<dyn Job<C>>>, &Facts),
-    ) -> io::Result<Self> {
+    pub(super) fn start(name: &str, context: C, facts: &Arc<Facts>, work: fn(C, Jobs<C>, &Facts)) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let facts = Arc::clone(facts);
         let thread = thread::Builder::new()
@@ -145,7 +143,7 @@ impl<C, T: Send, F: FnMut(&mut C) -> Result<T, Failure> + Send> Job<C> for Task<
 type Group = Vec<Box<dyn Job<Writer>>>;
 
 /// The writer thread.
-pub(super) fn write(mut writer: Writer, mut jobs: mpsc::Receiver<Box<dyn Job<Writer>>>, facts: &Facts) {
+pub(super) fn write(mut writer: Writer, mut jobs: Jobs<Writer>, facts: &Facts) {
     while let Some(first) = jobs.blocking_recv() {
         // No artificial delay: while one commit waits for the disk, the next group gathers.
         let mut bytes = first.size();
@@ -170,7 +168,9 @@ fn commit(writer: &mut Writer, mut group: Group, facts: &Facts) {
         }
         Err(error) if is_full(&error) && group.len() > 1 => {
             // One of them was too much: the others may fit.
-            group.into_iter().for_each(|job| commit(writer, vec![job], facts));
+            for job in group {
+                commit(writer, vec![job], facts);
+            }
         }
         Err(error) if is_full(&error) => {
             facts.is_full.store(true, Ordering::Relaxed);
@@ -204,7 +204,7 @@ fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 /// The reader thread. Each job sees one state of the store.
-pub(super) fn read(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job<Connection>>>, facts: &Facts) {
+pub(super) fn read(mut connection: Connection, mut jobs: Jobs<Connection>, facts: &Facts) {
     while let Some(mut job) = jobs.blocking_recv() {
         let failure = facts.trusted().and_then(|()| {
             let read = connection

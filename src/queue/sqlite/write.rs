@@ -91,7 +91,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Errors are passed over: SQLite may have rolled back by itself, and if it has not, the next `begin` fails.
+    /// Errors are passed over: `SQLite` may have rolled back by itself, and if it has not, the next `begin` fails.
     pub(super) fn roll_back(&mut self) {
         self.changes = Changes::default();
         let _ = self.connection.execute_batch("ROLLBACK");
