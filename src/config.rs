@@ -7,14 +7,17 @@ mod channel;
 mod diagnostic;
 mod gateway;
 mod issuer;
+mod load;
 mod upstream;
 mod values;
+pub mod yaml;
 
 pub use api::*;
 pub use channel::*;
 pub use diagnostic::*;
 pub use gateway::*;
 pub use issuer::*;
+pub use load::*;
 pub use serde_saphyr::Spanned;
 pub use upstream::*;
 pub use values::*;

@@ -1,5 +1,7 @@
 //! What the gateway runs: routes compiled from policies and contracts, immutable, numbered.
 
+pub mod source;
+
 use std::sync::Arc;
 
 use crate::policy::Policy;

@@ -1,6 +1,8 @@
 //! A mistake in a file an operator wrote, with its place and its remedy.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use super::{Spanned, yaml::Place};
 
 /// One mistake: what, where, and what instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +58,197 @@ impl Diagnostic {
         }
     }
 
+    /// A mistake in a value that remembers where it was written.
+    pub fn at<T>(file: &SourceFile, value: &Spanned<T>, message: impl Into<String>) -> Self {
+        Self::in_file(file, Place::of(file, value), message)
+    }
+
+    /// A mistake in the value at a path of keys and list positions: `["credentials", "0", "header"]`.
+    ///
+    /// For values whose type does not remember their place. Reads the text again, so only for what is known to be wrong.
+    pub fn at_path(file: &SourceFile, path: &[&str], message: impl Into<String>) -> Self {
+        Self::in_file(file, Place::at(file, path), message)
+    }
+
+    /// A mistake in a stretch of a line.
+    pub fn in_file(file: &SourceFile, place: Place, message: impl Into<String>) -> Self {
+        Self {
+            length: place.length,
+            ..Self::error(file, place.line, place.column, message)
+        }
+    }
+
+    /// Something to look at, which keeps nothing from going live.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Shows the place but not the text: it may hold a secret.
+    #[must_use]
+    pub fn concealed(mut self) -> Self {
+        self.source = Arc::from("");
+        self
+    }
+
     /// Adds what would be right.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
+}
+
+/// `file:line:col: error: message (help: …)`, on one line.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        write!(f, ": {}: {}", self.severity.as_str(), self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " (help: {help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Severity {
+    /// As written in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// How diagnostics are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportStyle {
+    /// With the line and the text underlined, for a terminal.
+    Graphical {
+        /// With colours.
+        is_coloured: bool,
+    },
+    /// One line each, for logs and tools.
+    Plain,
+    /// A JSON array.
+    Json,
+}
+
+/// All diagnostics as text that ends with a line break. Plain and graphical ones end with a summary.
+pub fn report(diagnostics: &[Diagnostic], files: usize, style: ReportStyle) -> String {
+    let mut out = String::new();
+    match style {
+        ReportStyle::Json => {
+            let all: Vec<_> = diagnostics.iter().map(Diagnostic::document).collect();
+            return format!("{:#}\n", serde_json::Value::from(all));
+        }
+        ReportStyle::Plain => {
+            for diagnostic in diagnostics {
+                out.push_str(&format!("{diagnostic}\n").replace('\r', "\\r"));
+            }
+        }
+        ReportStyle::Graphical { is_coloured } => {
+            for diagnostic in diagnostics {
+                out.push_str(&diagnostic.graphical(is_coloured));
+                out.push('\n');
+            }
+        }
+    }
+    out + &summary(diagnostics, files) + "\n"
+}
+
+/// `3 errors, 1 warning in 12 files`.
+fn summary(diagnostics: &[Diagnostic], files: usize) -> String {
+    let count = |severity| {
+        diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    };
+    let say = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let files = say(files, "file");
+    match (count(Severity::Error), count(Severity::Warning)) {
+        (0, 0) => format!("no mistakes in {files}"),
+        (errors, 0) => format!("{} in {files}", say(errors, "error")),
+        (0, warnings) => format!("{} in {files}", say(warnings, "warning")),
+        (errors, warnings) => format!("{}, {} in {files}", say(errors, "error"), say(warnings, "warning")),
+    }
+}
+
+impl Diagnostic {
+    fn document(&self) -> serde_json::Value {
+        serde_json::json!({
+            "severity": self.severity.as_str(),
+            "file": self.file.display().to_string(),
+            "line": self.line,
+            "column": self.column,
+            "length": self.length,
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+
+    /// The message, the line with the text underlined, and the help.
+    fn graphical(&self, is_coloured: bool) -> String {
+        let has_place = self.line > 0 && !self.source.is_empty();
+        let message = match (has_place, self.line) {
+            (true, _) => self.message.clone(),
+            (false, 0) => format!("{}: {}", self.file.display(), self.message),
+            (false, line) => format!("{}:{line}:{}: {}", self.file.display(), self.column, self.message),
+        };
+        let mut diagnostic = miette::MietteDiagnostic::new(message).with_severity(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        });
+        diagnostic.help.clone_from(&self.help);
+        if has_place {
+            let label = miette::LabeledSpan::new(None, self.offset(), self.length_in_bytes());
+            diagnostic.labels = Some(vec![label]);
+        }
+        let source = miette::NamedSource::new(self.file.display().to_string(), self.source.to_string());
+        let report = miette::Report::new(diagnostic).with_source_code(source);
+        let theme = if is_coloured {
+            miette::GraphicalTheme::unicode()
+        } else {
+            miette::GraphicalTheme::unicode_nocolor()
+        };
+        let handler = miette::GraphicalReportHandler::new_themed(theme)
+            .with_width(120)
+            .with_context_lines(1);
+        let mut out = String::new();
+        // Writing to a string does not fail; should the parts not fit together, the plain line says it all.
+        match handler.render_report(&mut out, report.as_ref()) {
+            Ok(()) => out,
+            Err(fmt::Error) => self.to_string(),
+        }
+    }
+
+    /// Byte offset of the place in the text.
+    fn offset(&self) -> usize {
+        let before: usize = self
+            .source
+            .split_inclusive('\n')
+            .take(self.line as usize - 1)
+            .map(str::len)
+            .sum();
+        let line = &self.source[before.min(self.source.len())..];
+        before + bytes_of(line, self.column.saturating_sub(1))
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        bytes_of(&self.source[self.offset()..], self.length)
+    }
+}
+
+/// Bytes of the first so many characters of a line.
+fn bytes_of(text: &str, characters: u32) -> usize {
+    let line = text.lines().next().unwrap_or("");
+    line.char_indices()
+        .nth(characters as usize)
+        .map_or(line.len(), |(at, _)| at)
 }

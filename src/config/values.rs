@@ -158,6 +158,11 @@ text_value!(
     "Where a secret is kept: file:PATH or env:NAME."
 );
 
+impl Secret {
+    /// What is said of a text that does not name a place. The text itself must not be shown.
+    pub(crate) const MISPLACED: &str = "a secret is named by where it is kept";
+}
+
 impl FromStr for Secret {
     type Err = String;
 
@@ -166,7 +171,7 @@ impl FromStr for Secret {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
             // The text may be the secret itself, pasted by mistake: it is not repeated.
-            _ => Err("a secret is named by where it is kept: `file:PATH` or `env:NAME`".to_owned()),
+            _ => Err(format!("{}; write `file:PATH` or `env:NAME`", Self::MISPLACED)),
         }
     }
 }

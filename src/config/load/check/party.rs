@@ -1,0 +1,192 @@
+//! Issuers, channels and upstreams: who takes part.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Draft, Loaded, http_url, readable};
+use crate::config::{
+    CredentialSpec, Diagnostic, RepeatsSpec, Secret, SourceFile, Time, TimeoutsSpec, UpstreamSpec, resolve,
+};
+
+/// Fields that HTTP itself gives a meaning on one connection: no credential.
+const RESERVED_FIELDS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+pub(super) fn issuers(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let mut first: HashMap<&str, &str> = HashMap::new();
+    for Loaded { spec, file } in &draft.issuers {
+        if let Some(other) = first.insert(&spec.issuer, &spec.name.value) {
+            let message = format!("a second Issuer with `issuer: {}`", spec.issuer);
+            let help = format!("`{other}` has it already; a token could not be told from the other's");
+            found.push(Diagnostic::at_path(file, &["issuer"], message).help(help));
+        }
+        if spec.leeway.0 > Duration::from_mins(5) {
+            let diagnostic = Diagnostic::at_path(file, &["leeway"], "the leeway is more than 5m");
+            found.push(diagnostic.help("write at most 5m; clocks that differ more are to be set right"));
+        }
+        if spec.algorithms.is_empty() {
+            let diagnostic = Diagnostic::at_path(file, &["algorithms"], "no algorithm is accepted, so no token is");
+            found.push(diagnostic.help("name at least one of `RS256`, `ES256`, `EdDSA`"));
+        }
+        if let Some(path) = spec.jwks.value.strip_prefix("file:") {
+            readable(draft, file, path.as_ref(), &["jwks"], found);
+        } else if let Err(wrong) = http_url(&spec.jwks.value) {
+            // An address of keys may have a query, other than one of an upstream.
+            if wrong != "the URL has a query" {
+                let diagnostic = Diagnostic::at(file, &spec.jwks, wrong).concealed();
+                found.push(diagnostic.help("write https://HOST/PATH, or file:PATH relative to the policy folder"));
+            }
+        }
+    }
+}
+
+pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let mut keys: HashMap<&str, &str> = HashMap::new();
+    let mut tokens: HashMap<(&str, &str), &str> = HashMap::new();
+    for Loaded { spec, file } in &draft.channels {
+        let name = spec.name.value.as_str();
+        if name == "anonymous" {
+            let diagnostic = Diagnostic::at(file, &spec.name, "the name `anonymous` is reserved");
+            found.push(diagnostic.help("it stands for callers of APIs with `authenticate: [anonymous]`"));
+        }
+        for key in &spec.api_keys {
+            let digest = &key.sha256;
+            let is_digest = digest.value.len() == 64
+                && digest
+                    .value
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            if !is_digest {
+                // It may be the key itself, pasted by mistake: it is not repeated.
+                let diagnostic = Diagnostic::at(file, digest, "this is not a SHA-256 digest").concealed();
+                let help = "write 64 lower-case hexadecimal digits, as `printf %s KEY | sha256sum` prints them";
+                found.push(diagnostic.help(help));
+            } else if let Some(other) = keys.insert(&digest.value, name) {
+                let message = format!("the API key `{}` is used twice", key.id);
+                let help = format!("channel `{other}` has the same key; each key names one channel");
+                found.push(Diagnostic::at(file, digest, message).help(help));
+            }
+        }
+        for (position, token) in spec.tokens.iter().enumerate() {
+            draft.refer("Issuer", file, &token.issuer, found);
+            if let Some(other) = tokens.insert((&token.issuer.value, &token.value), name) {
+                let message = format!(
+                    "tokens of `{}` for `{}` name two channels",
+                    token.issuer.value, token.value
+                );
+                let help = format!("channel `{other}` has the same value; a token names one channel");
+                let place = ["tokens", &position.to_string(), "value"];
+                found.push(Diagnostic::at_path(file, &place, message).help(help));
+            }
+        }
+    }
+}
+
+pub(super) fn upstreams(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    for Loaded { spec, file } in &draft.upstreams {
+        endpoints(spec, file, found);
+        timeouts(&spec.timeouts, file, found);
+        if spec.attempts.get() > 10 {
+            let diagnostic =
+                Diagnostic::at_path(file, &["attempts"], format!("{} attempts are too many", spec.attempts));
+            found.push(diagnostic.help("write 1 to 10; the fallback queue is there for what takes longer"));
+        }
+        if let RepeatsSpec::Honoured(honoured) = &spec.repeats {
+            field_name(&honoured.header, file, &["repeats", "honoured", "header"], found);
+        }
+        if let Some(path) = &spec.certificate_authorities {
+            readable(draft, file, path, &["certificateAuthorities"], found);
+        }
+        for (position, credential) in spec.credentials.iter().enumerate() {
+            check_credential(draft, file, &position.to_string(), credential, found);
+        }
+    }
+}
+
+fn endpoints(spec: &UpstreamSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    if spec.endpoints.is_empty() {
+        let diagnostic = Diagnostic::at_path(file, &["endpoints"], "there is no endpoint");
+        found.push(diagnostic.help("name at least one base URL, such as http://10.0.0.5:9101"));
+    }
+    let mut seen = Vec::new();
+    for endpoint in &spec.endpoints {
+        match http_url(&endpoint.value) {
+            Err(wrong) => {
+                let help = "write a base URL such as http://10.0.0.5:9101; credentials go under `credentials`";
+                found.push(Diagnostic::at(file, endpoint, wrong).help(help).concealed());
+            }
+            Ok(url) if seen.contains(&url) => {
+                let message = format!("the endpoint `{}` is named twice", endpoint.value);
+                found.push(Diagnostic::at(file, endpoint, message).help("keep one of them"));
+            }
+            Ok(url) => seen.push(url),
+        }
+    }
+}
+
+fn timeouts(spec: &TimeoutsSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    let Time(zero) = Time(Duration::ZERO);
+    for (key, Time(time)) in [
+        ("connect", spec.connect),
+        ("response", spec.response),
+        ("total", spec.total),
+    ] {
+        if time == zero {
+            let message = format!("with `{key}: 0` no request succeeds");
+            let diagnostic = Diagnostic::at_path(file, &["timeouts", key], message);
+            found.push(diagnostic.help("write a duration such as 500ms or 10s"));
+        }
+    }
+}
+
+fn check_credential(
+    draft: &Draft,
+    file: &SourceFile,
+    position: &str,
+    credential: &CredentialSpec,
+    found: &mut Vec<Diagnostic>,
+) {
+    field_name(&credential.header, file, &["credentials", position, "header"], found);
+    match resolve(&credential.value.value, &draft.folder) {
+        Err(cause) => {
+            let diagnostic = Diagnostic::at(file, &credential.value, cause);
+            found.push(match credential.value.value {
+                Secret::File(_) => diagnostic.help("a relative path starts at the folder of `gateway.yaml`"),
+                Secret::Env(_) => diagnostic.help("set it in the environment the gateway starts in"),
+            });
+        }
+        Ok(value) if HeaderValue::from_str(&value).is_err() => {
+            let message = format!(
+                "the value kept in `{:?}` cannot be sent in a header field",
+                credential.value.value
+            );
+            let help = "it may hold visible ASCII characters and spaces, and no line breaks";
+            found.push(Diagnostic::at(file, &credential.value, message).help(help));
+        }
+        Ok(_) => {}
+    }
+}
+
+fn field_name(name: &str, file: &SourceFile, place: &[&str], found: &mut Vec<Diagnostic>) {
+    match HeaderName::from_bytes(name.as_bytes()) {
+        Err(_) => {
+            let diagnostic = Diagnostic::at_path(file, place, format!("`{name}` is not the name of a header field"));
+            found.push(diagnostic.help("write a name such as `Authorization` or `X-Api-Key`"));
+        }
+        Ok(name) if RESERVED_FIELDS.contains(&name.as_str()) => {
+            let diagnostic =
+                Diagnostic::at_path(file, place, format!("the header field `{name}` is the gateway's own"));
+            found.push(diagnostic.help("HTTP gives it a meaning for one connection; choose another"));
+        }
+        Ok(_) => {}
+    }
+}
