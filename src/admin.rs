@@ -1,1 +1,145 @@
-//! The admin listener: health and metrics.
+//! The admin listener: health, metrics, the snapshot in force.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{queue::Health, shared::Shared};
+
+/// Serves until `stop`. Answers only requests that name a loopback host: a web page that resolves its own name to this
+/// address gets nothing.
+pub async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/snapshot", get(snapshot))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "the admin listener has no such resource"))
+        .layer(middleware::from_fn(only_loopback))
+        .with_state(shared);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        error!(%error, "the admin listener ended");
+    }
+}
+
+async fn only_loopback(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    if is_loopback(host) {
+        next.run(request).await
+    } else {
+        problem(
+            StatusCode::MISDIRECTED_REQUEST,
+            "the admin listener answers to loopback host names only",
+        )
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let mut reasons = Vec::new();
+    if shared.snapshot.load().is_none() {
+        reasons.push("no snapshot is in force yet".to_owned());
+    }
+    if shared.metrics.is_draining() {
+        reasons.push("the gateway is draining".to_owned());
+    }
+    if let Health::Poisoned(cause) = shared.log.health() {
+        reasons.push(format!("the queue's store failed: {cause}"));
+    }
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    // A full queue refuses new messages and nothing else: direct traffic goes on.
+    let queue = match shared.log.health() {
+        Health::Ok => "ok",
+        Health::Full => "full",
+        Health::Poisoned(_) => "failed",
+    };
+    (
+        status,
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue })),
+    )
+        .into_response()
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], shared.metrics.text()).into_response()
+}
+
+async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(snapshot) = shared.snapshot.load_full() else {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "no snapshot is in force yet");
+    };
+    Json(json!({
+        "number": snapshot.number,
+        "digest": snapshot.digest,
+        "since": snapshot.since.to_string(),
+        "routes": snapshot.routes(),
+        "lastError": shared.metrics.last_error(),
+    }))
+    .into_response()
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = json!({ "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail });
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_hosts_are_known_in_every_spelling() {
+        for host in [
+            "localhost",
+            "LocalHost:9901",
+            "127.0.0.1:9901",
+            "127.8.8.8",
+            "[::1]:9901",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com:9901",
+            "10.0.0.1",
+            "127.0.0.1.example.com",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,15 +1,19 @@
 //! The one body type: nothing, bytes in memory, or a stream that is passed on as it comes.
 
 use std::{
+    future::Future as _,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tower::BoxError;
+use tokio::time::Sleep;
+
+use crate::problem::Refusal;
 
 /// The body of every request and response in the gateway.
 #[derive(Debug, Default)]
@@ -20,19 +24,31 @@ enum Kind {
     #[default]
     Empty,
     Full(Option<Bytes>),
-    Incoming(Incoming),
+    Streaming(Streaming),
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
 
 /// Why a body broke off.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct BodyError(#[from] BoxError);
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("the body did not arrive in time")]
+    TimedOut,
+    #[error("the body broke off: {0}")]
+    Broken(String),
+}
 
 impl BodyError {
-    /// Wraps any cause.
-    pub fn new(cause: impl Into<BoxError>) -> Self {
-        Self(cause.into())
+    /// What a channel is told when its own body failed.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::TooLarge { limit } => Refusal::BodyTooLarge { limit: *limit },
+            Self::TimedOut => Refusal::BodyTimeout,
+            Self::Broken(_) => Refusal::BadRequest {
+                detail: "the request's body broke off".into(),
+            },
+        }
     }
 }
 
@@ -42,15 +58,48 @@ impl Body {
         Self(Kind::Empty)
     }
 
+    /// A channel's body: at most `limit` bytes, no pause longer than `pause`.
+    pub fn request(incoming: Incoming, limit: u64, pause: Duration) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self(Kind::Streaming(Streaming {
+            incoming,
+            limit,
+            left: limit,
+            patience: Patience::Pause(pause),
+            timer: None,
+            on_end: None,
+        }))
+    }
+
+    /// An upstream's body, to be complete by `deadline`. `on_end` runs once it has been read to its end.
+    pub fn response(incoming: Incoming, deadline: Instant, on_end: impl FnOnce() + Send + 'static) -> Self {
+        if incoming.is_end_stream() {
+            on_end();
+            return Self::empty();
+        }
+        let on_end: Box<dyn FnOnce() + Send> = Box::new(on_end);
+        let patience = Patience::Until(deadline);
+        Self(Kind::Streaming(Streaming {
+            incoming,
+            limit: u64::MAX,
+            left: u64::MAX,
+            patience,
+            timer: None,
+            on_end: Some(on_end),
+        }))
+    }
+
     /// Boxes any other body. Only for what is not on the plain request path.
     pub fn boxed<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        B::Error: std::fmt::Display,
     {
-        use http_body_util::BodyExt as _;
         Self(Kind::Boxed(
-            body.map_err(|error| BodyError(error.into())).boxed_unsync(),
+            body.map_err(|error| BodyError::Broken(error.to_string()))
+                .boxed_unsync(),
         ))
     }
 
@@ -59,8 +108,114 @@ impl Body {
         match &self.0 {
             Kind::Empty => Some(Bytes::new()),
             Kind::Full(bytes) => Some(bytes.clone().unwrap_or_default()),
-            Kind::Incoming(_) | Kind::Boxed(_) => None,
+            Kind::Streaming(_) | Kind::Boxed(_) => None,
         }
+    }
+
+    /// Reads everything into memory, at most `limit` bytes. Trailers are dropped.
+    pub async fn buffer(mut self, limit: u64) -> Result<Bytes, BodyError> {
+        if let Some(bytes) = self.as_bytes() {
+            return if bytes.len() as u64 > limit {
+                Err(BodyError::TooLarge { limit })
+            } else {
+                Ok(bytes)
+            };
+        }
+        if self.size_hint().lower() > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if (first.len() + rest.len() + data.len()) as u64 > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            // Most bodies come in one piece, which is taken as it is.
+            if first.is_empty() {
+                first = data;
+            } else {
+                rest.extend_from_slice(&data);
+            }
+        }
+        if rest.is_empty() {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        Ok(whole.freeze())
+    }
+}
+
+/// A body on its way through, with its bounds.
+struct Streaming {
+    incoming: Incoming,
+    limit: u64,
+    left: u64,
+    patience: Patience,
+    /// Set when the other side made us wait, so that bodies which are there at once cost no timer.
+    timer: Option<Pin<Box<Sleep>>>,
+    on_end: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// Between two pieces.
+    Pause(Duration),
+    /// In all.
+    Until(Instant),
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            let patience = self.patience;
+            let timer = self.timer.get_or_insert_with(|| {
+                Box::pin(match patience {
+                    Patience::Pause(pause) => tokio::time::sleep(pause),
+                    Patience::Until(deadline) => tokio::time::sleep_until(deadline.into()),
+                })
+            });
+            ready!(timer.as_mut().poll(context));
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        };
+        if matches!(self.patience, Patience::Pause(_)) {
+            self.timer = None;
+        }
+        Poll::Ready(match frame {
+            None => {
+                self.ended();
+                None
+            }
+            Some(Err(error)) => Some(Err(BodyError::Broken(error.to_string()))),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.left.checked_sub(length) {
+                    Some(left) => {
+                        self.left = left;
+                        if self.incoming.is_end_stream() {
+                            self.ended();
+                        }
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(BodyError::TooLarge { limit: self.limit })),
+                }
+            }
+        })
+    }
+
+    fn ended(&mut self) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end();
+        }
+    }
+}
+
+impl std::fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Streaming({:?})", self.patience)
     }
 }
 
@@ -86,12 +241,6 @@ impl From<String> for Body {
     }
 }
 
-impl From<Incoming> for Body {
-    fn from(incoming: Incoming) -> Self {
-        Self(Kind::Incoming(incoming))
-    }
-}
-
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -103,7 +252,7 @@ impl HttpBody for Body {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(context).map_err(BodyError::new),
+            Kind::Streaming(streaming) => streaming.poll_frame(context),
             Kind::Boxed(boxed) => Pin::new(boxed).poll_frame(context),
         }
     }
@@ -112,7 +261,7 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Incoming(incoming) => incoming.is_end_stream(),
+            Kind::Streaming(streaming) => streaming.incoming.is_end_stream(),
             Kind::Boxed(boxed) => boxed.is_end_stream(),
         }
     }
@@ -121,7 +270,7 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Incoming(incoming) => incoming.size_hint(),
+            Kind::Streaming(streaming) => streaming.incoming.size_hint(),
             Kind::Boxed(boxed) => boxed.size_hint(),
         }
     }

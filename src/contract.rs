@@ -69,6 +69,15 @@ impl ContractVersion {
 }
 
 impl Contract {
+    /// Whether mappings lead from one version to another, in either direction of age.
+    pub fn is_joined(&self, one: &str, other: &str) -> bool {
+        let position = |name: &str| self.versions.iter().position(|version| *version.version == *name);
+        let (Some(one), Some(other)) = (position(one), position(other)) else {
+            return false;
+        };
+        self.steps[one.min(other)..one.max(other)].iter().all(Option::is_some)
+    }
+
     /// Reads all files of a contract's folder, given by their display paths (`contracts/orders/v1/openapi.yaml`).
     /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over. All mistakes are reported at once.
     pub fn load(name: &str, files: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {

@@ -126,6 +126,19 @@ impl Trail {
         });
     }
 
+    /// What became of the request, in a word.
+    pub fn decision(&self) -> &'static str {
+        if self.is_queued {
+            "queued"
+        } else if self.refusal.is_some() {
+            "refused"
+        } else if self.attempts.is_empty() {
+            "answered"
+        } else {
+            "forwarded"
+        }
+    }
+
     /// Notes a fact.
     pub fn note(&mut self, name: &'static str, value: impl Into<String>) {
         self.facts.push((name, value.into()));

@@ -2,7 +2,16 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod buffer;
+pub mod fallback;
+pub mod forward;
+pub mod idempotency;
 pub mod limit;
+pub mod map;
+pub mod place;
+pub mod status;
+pub mod transaction;
+pub mod validate;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

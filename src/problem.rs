@@ -16,6 +16,9 @@ pub enum Refusal {
     /// The body, a parameter or a header field cannot be parsed.
     #[error("{detail}")]
     Malformed { detail: String, pointer: Option<String> },
+    /// Parameters that cannot be parsed as what the contract says they are.
+    #[error("{detail}")]
+    MalformedParameters { detail: String, violations: Vec<Violation> },
     #[error("no API offers this path")]
     NotFound,
     #[error("contract version {version} is not offered; offered are {offered}")]
@@ -153,11 +156,17 @@ struct Shape {
 
 impl Refusal {
     // No `_` arm: a new refusal does not compile until someone has chosen its status.
+    #[expect(
+        clippy::too_many_lines,
+        clippy::match_same_arms,
+        reason = "one table, a row per refusal"
+    )]
     fn shape(&self) -> Shape {
         use FailureClass::{Business, Partner, Technical};
         let (status, slug, title, class) = match self {
             Self::BadRequest { .. } => (StatusCode::BAD_REQUEST, "bad-request", "Bad request", Partner),
             Self::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed", "Malformed content", Partner),
+            Self::MalformedParameters { .. } => (StatusCode::BAD_REQUEST, "malformed", "Malformed content", Partner),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", Partner),
             Self::UnknownVersion { .. } => (
                 StatusCode::NOT_FOUND,
@@ -304,6 +313,7 @@ impl Refusal {
     fn violations(&self) -> &[Violation] {
         match self {
             Self::Invalid { violations }
+            | Self::MalformedParameters { violations, .. }
             | Self::MappingInvalid { violations, .. }
             | Self::UpstreamInvalid { violations, .. } => violations,
             _ => &[],
@@ -332,9 +342,20 @@ impl Refusal {
             "class": shape.class.as_str(),
             "correlationId": correlation,
         });
+        let unmappable = match self {
+            Self::Malformed {
+                pointer: Some(pointer), ..
+            }
+            | Self::Unmappable { pointer, .. } => Some(Violation {
+                at: pointer.clone(),
+                what: self.to_string(),
+            }),
+            _ => None,
+        };
         let errors: Vec<Value> = self
             .violations()
             .iter()
+            .chain(&unmappable)
             .map(|violation| match violation.at.split_once(':') {
                 Some((place @ ("query" | "path" | "header"), name)) => {
                     json!({ "in": place, "name": name, "detail": violation.what })
@@ -344,15 +365,6 @@ impl Refusal {
             .collect();
         if !errors.is_empty() {
             document["errors"] = errors.into();
-        }
-        match self {
-            Self::Malformed {
-                pointer: Some(pointer), ..
-            }
-            | Self::Unmappable { pointer, .. } => {
-                document["errors"] = json!([{ "pointer": pointer, "detail": self.to_string() }]);
-            }
-            _ => {}
         }
         document
     }
@@ -368,11 +380,9 @@ impl Refusal {
             HeaderValue::from_static("application/problem+json"),
         );
         if let Some(wait) = retry_after {
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1_000).max(1)).unwrap_or(u64::MAX);
             // Rounded up: a client that waits this long is let in.
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64),
-            );
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
             Self::MethodNotAllowed { allow, .. } => {

@@ -3,6 +3,7 @@
 mod backoff;
 #[cfg(test)]
 mod conformance;
+pub mod courier;
 pub mod delivery;
 mod lanes;
 mod memory;

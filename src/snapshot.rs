@@ -1,10 +1,43 @@
 //! What the gateway runs: routes compiled from policies and contracts, immutable, numbered.
 
+mod compile;
+mod router;
 pub mod source;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use crate::policy::Policy;
+use jiff::Timestamp;
+
+pub(crate) use compile::enforced;
+pub use compile::{check, compile};
+pub(crate) use router::Matched;
+
+use crate::{
+    contract::Translation,
+    policy::{Policy, forward::Forward},
+    telemetry::RouteMetrics,
+    upstream::Upstream,
+};
+use router::Router;
+
+/// One compiled state of all policies and contracts. A request uses one from start to end.
+pub struct Snapshot {
+    /// Counts up with every swap of this process.
+    pub number: u64,
+    /// BLAKE3 of all files it was compiled from, in hexadecimal.
+    pub digest: String,
+    /// When it was compiled.
+    pub since: Timestamp,
+    /// Counts requests that no route takes.
+    pub(crate) unrouted: RouteMetrics,
+    /// By name. One whose file did not change is the former snapshot's, with its breakers and pools.
+    pub(crate) upstreams: HashMap<String, Arc<Upstream>>,
+    router: Router,
+    by_name: HashMap<RouteName, Arc<Route>>,
+}
+
+/// API, operation, contract version.
+type RouteName = (String, String, String);
 
 /// One operation of one API in one contract version, with the steps a request passes.
 pub struct Route {
@@ -14,8 +47,46 @@ pub struct Route {
     pub operation: Arc<str>,
     /// Contract version of the caller; empty for an API without a contract.
     pub version: Arc<str>,
+    /// Path with its parameters in braces, for spans.
+    pub template: Arc<str>,
     /// The steps, in order. The last one answers.
     pub steps: Vec<Box<dyn Policy>>,
+    /// Number of the snapshot it belongs to.
+    pub snapshot: u64,
+    pub(crate) metrics: RouteMetrics,
+    /// What delivers a queued request of this route.
+    pub(crate) delivery: Option<DeliveryRoute>,
+}
+
+/// How a queued request of a route reaches its upstream, and its answer the caller.
+pub(crate) struct DeliveryRoute {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) translation: Option<Arc<Translation>>,
+    pub(crate) forward: Forward,
+    pub(crate) limit: u64,
+}
+
+impl Snapshot {
+    /// The route of a request, by its normalised path.
+    pub(crate) fn find(
+        &self,
+        method: &http::Method,
+        path: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Matched, crate::problem::Refusal> {
+        self.router.find(method, path, headers)
+    }
+
+    /// The route of a queued message, where this snapshot still has it.
+    pub(crate) fn route(&self, api: &str, operation: &str, version: &str) -> Option<&Arc<Route>> {
+        self.by_name
+            .get(&(api.to_owned(), operation.to_owned(), version.to_owned()))
+    }
+
+    /// How many routes it has.
+    pub fn routes(&self) -> usize {
+        self.by_name.len()
+    }
 }
 
 impl std::fmt::Debug for Route {

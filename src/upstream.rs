@@ -1,1 +1,283 @@
-//! Back-end systems: endpoints, pools, breakers.
+//! Back-end systems: which endpoint is asked, over which connection, for how long, and when it is left alone.
+
+pub mod breaker;
+mod endpoint;
+pub(crate) mod headers;
+pub mod pool;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+use crate::{
+    body::Body,
+    config::{HonouredSpec, RepeatsSpec, UpstreamSpec, resolve},
+    exchange::Attempt,
+    problem::{Refusal, UpstreamCause},
+    telemetry::{AttemptResult, UpstreamMetrics},
+};
+
+use breaker::BreakerState;
+use endpoint::{Endpoint, SendError};
+
+/// One back-end system. Outlives snapshots as long as its file is unchanged, and its breakers and pools with it.
+pub struct Upstream {
+    /// Its name in the policies.
+    pub name: Arc<str>,
+    spec: UpstreamSpec,
+    /// Its file's text, to see whether anything changed.
+    source: Arc<str>,
+    endpoints: Vec<Endpoint>,
+    turn: AtomicUsize,
+    credentials: Vec<(HeaderName, HeaderValue)>,
+    metrics: UpstreamMetrics,
+}
+
+/// A request ready for an upstream: path and query are the upstream's own.
+pub struct Outbound {
+    pub method: Method,
+    pub path_and_query: String,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+impl Upstream {
+    /// Resolves addresses, certificate authorities and credentials. Errors are phrases for a diagnostic.
+    pub fn new(spec: UpstreamSpec, source: Arc<str>, folder: &Path, metrics: UpstreamMetrics) -> Result<Self, String> {
+        let tls = client_tls(&spec, folder)?;
+        let endpoints = spec
+            .endpoints
+            .iter()
+            .map(|url| Endpoint::new(&url.value, &spec, tls.as_ref()))
+            .collect::<Result<Vec<_>, String>>()?;
+        let credentials = spec.credentials.iter().map(|credential| {
+            let name = HeaderName::try_from(credential.header.as_str())
+                .map_err(|_| format!("`{}` is not the name of a header field", credential.header))?;
+            let text = resolve(&credential.value.value, folder)?;
+            let mut value = HeaderValue::try_from(text.as_str())
+                .map_err(|_| format!("the secret for `{name}` has characters that a header field cannot carry"))?;
+            value.set_sensitive(true);
+            Ok((name, value))
+        });
+        Ok(Self {
+            name: spec.name.value.as_str().into(),
+            credentials: credentials.collect::<Result<_, String>>()?,
+            turn: AtomicUsize::new(0),
+            endpoints,
+            metrics,
+            source,
+            spec,
+        })
+    }
+
+    /// Whether another one was written alike and has the same secrets.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source && self.credentials == other.credentials
+    }
+
+    /// What was written of it.
+    pub fn spec(&self) -> &UpstreamSpec {
+        &self.spec
+    }
+
+    /// How it takes an idempotency key, where it honours one.
+    pub fn honours_repeats(&self) -> Option<&HonouredSpec> {
+        match &self.spec.repeats {
+            RepeatsSpec::Honoured(honoured) => Some(honoured),
+            RepeatsSpec::Unsafe => None,
+        }
+    }
+
+    /// The path that a `Location` of this upstream means, below the base path of its endpoints; `None` where it leads
+    /// elsewhere.
+    pub fn own_path<'a>(&self, location: &'a str) -> Option<&'a str> {
+        self.endpoints.iter().find_map(|endpoint| endpoint.own_path(location))
+    }
+
+    /// Whether a request would be let through by any endpoint's breaker.
+    pub fn is_open_for_requests(&self) -> bool {
+        let now = Instant::now();
+        self.endpoints.iter().any(|endpoint| endpoint.breaker.would_admit(now))
+    }
+
+    /// The best state among its endpoints' breakers.
+    pub fn breaker_state(&self) -> BreakerState {
+        let states = self.endpoints.iter().map(|endpoint| endpoint.breaker.state());
+        states.min_by_key(|state| *state as u8).unwrap_or(BreakerState::Closed)
+    }
+
+    /// Sends a request and returns the response's head, its body still streaming.
+    ///
+    /// Endpoints take turns. A failed connect is tried again, on the next endpoint where there is one; nothing is sent
+    /// twice unless the method is idempotent (RFC 9110 §9.2.2) or no byte of it had been sent. Each attempt is handed
+    /// to `note`, with a `traceparent` made for it by `trace`.
+    pub async fn send(
+        &self,
+        mut outbound: Outbound,
+        trace: impl Fn(u64) -> Option<HeaderValue>,
+        note: impl Fn(Attempt),
+    ) -> Result<Response<Body>, Refusal> {
+        for (name, value) in &self.credentials {
+            outbound.headers.insert(name, value.clone());
+        }
+        let is_repeatable = outbound.method.is_idempotent();
+        let deadline = Instant::now() + self.spec.timeouts.total.0;
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut failure = Refusal::Internal;
+        let mut outbound = Some(outbound);
+        for number in 0..self.spec.attempts.get() as usize {
+            let Some(current) = outbound.take() else { break };
+            let Some(endpoint) = self.choose(first + number, &mut failure) else {
+                break;
+            };
+            let span_id = fastrand::u64(1..);
+            let started = Instant::now();
+            // Kept for a repeat only where one is possible: a stream can be sent once.
+            let spare = current
+                .body
+                .as_bytes()
+                .filter(|_| is_repeatable)
+                .map(|body| current.copy(body));
+            let result = endpoint.send(current, trace(span_id), deadline).await;
+            let ended = Instant::now();
+            self.report(endpoint, &result, ended - started);
+            note(Attempt {
+                span_id,
+                upstream: self.name.clone(),
+                endpoint: endpoint.label.clone(),
+                started,
+                ended,
+                result: result
+                    .as_ref()
+                    .map(|response| response.status().as_u16())
+                    .map_err(ToString::to_string),
+            });
+            match result {
+                Ok(response) => return Ok(response),
+                Err(SendError::NotSent { unsent, .. }) => {
+                    outbound = Some(*unsent);
+                    failure = self.unavailable(UpstreamCause::Connect);
+                }
+                Err(SendError::Broken(_)) => {
+                    outbound = spare;
+                    failure = self.unavailable(UpstreamCause::Broken);
+                }
+                Err(SendError::TimedOut { sent }) => {
+                    return Err(Refusal::UpstreamTimeout {
+                        upstream: self.name.clone(),
+                        sent,
+                    });
+                }
+                Err(SendError::Request(error)) => return Err(error.refusal()),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// The endpoint whose turn it is, or the next one whose breaker lets a request pass.
+    fn choose(&self, turn: usize, failure: &mut Refusal) -> Option<&Endpoint> {
+        let now = Instant::now();
+        let mut wait = Duration::MAX;
+        for offset in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[(turn + offset) % self.endpoints.len()];
+            match endpoint.breaker.admit(now) {
+                Ok(()) => return Some(endpoint),
+                Err(remaining) => wait = wait.min(remaining),
+            }
+        }
+        // An attempt that failed before says more than the breaker it opened.
+        if matches!(failure, Refusal::Internal) {
+            *failure = Refusal::UpstreamUnavailable {
+                upstream: self.name.clone(),
+                cause: UpstreamCause::BreakerOpen,
+                retry_after: Some(wait),
+            };
+        }
+        None
+    }
+
+    fn report(&self, endpoint: &Endpoint, result: &Result<Response<Body>, SendError>, took: Duration) {
+        let outcome = match result {
+            Ok(response) => match response.status() {
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                    endpoint.breaker.failed(Instant::now());
+                    AttemptResult::Status(response.status().as_u16())
+                }
+                status => {
+                    endpoint.breaker.succeeded();
+                    AttemptResult::Status(status.as_u16())
+                }
+            },
+            // The caller's fault, not the endpoint's; a probe that ended so has shown nothing.
+            Err(SendError::Request(_)) => AttemptResult::Broken,
+            Err(error) => {
+                endpoint.breaker.failed(Instant::now());
+                match error {
+                    SendError::NotSent { .. } => AttemptResult::Connect,
+                    SendError::TimedOut { .. } => AttemptResult::Timeout,
+                    SendError::Broken(_) | SendError::Request(_) => AttemptResult::Broken,
+                }
+            }
+        };
+        self.metrics.attempt(outcome, took);
+        self.metrics.breaker(self.breaker_state());
+    }
+
+    fn unavailable(&self, cause: UpstreamCause) -> Refusal {
+        Refusal::UpstreamUnavailable {
+            upstream: self.name.clone(),
+            cause,
+            retry_after: None,
+        }
+    }
+}
+
+impl Outbound {
+    fn copy(&self, body: bytes::Bytes) -> Self {
+        Self {
+            method: self.method.clone(),
+            path_and_query: self.path_and_query.clone(),
+            headers: self.headers.clone(),
+            body: body.into(),
+        }
+    }
+}
+
+fn client_tls(spec: &UpstreamSpec, folder: &Path) -> Result<Option<Arc<rustls::ClientConfig>>, String> {
+    if !spec.endpoints.iter().any(|url| url.value.starts_with("https://")) {
+        return Ok(None);
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    if let Some(path) = &spec.certificate_authorities {
+        let path = folder.join(path);
+        let certificates = CertificateDer::pem_file_iter(&path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| format!("cannot read certificate authorities from {}: {error}", path.display()))?;
+        for certificate in certificates {
+            roots
+                .add(certificate)
+                .map_err(|error| format!("{} holds an unusable certificate: {error}", path.display()))?;
+        }
+        if roots.is_empty() {
+            return Err(format!("{} holds no certificate", path.display()));
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(Some(Arc::new(
+        rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )))
+}

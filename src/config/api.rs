@@ -197,8 +197,8 @@ pub struct FallbackSpec {
     #[serde(default = "FallbackSpec::default_when")]
     pub when: Vec<FallbackWhenSpec>,
     /// Requests with the same value are delivered in order: a JSON Pointer into the caller's body (`/orderNumber`),
-    /// `header:NAME` or `path:NAME`. By contract version where they differ: `{v1: /orderNo, v2: /orderId}`.
-    pub order_by: OrderBySpec,
+    /// `header:NAME` or `path:NAME`. By contract version where they differ: `{v1: /orderNo, v2: [/orderId, path:id]}`.
+    pub order_by: PlacesSpec,
     /// Which requests go first.
     #[serde(default)]
     pub lane: Option<LaneSpec>,
@@ -220,7 +220,7 @@ impl FallbackSpec {
     }
 
     fn default_deadline() -> Time {
-        Time(std::time::Duration::from_secs(3 * 86_400))
+        Time(std::time::Duration::from_hours(72))
     }
 
     fn default_attempts() -> NonZeroU32 {
@@ -241,45 +241,79 @@ pub enum FallbackWhenSpec {
     Throttled,
 }
 
-/// Where a value is found in a request: one place, or one per contract version.
+/// Where a value is found in a request.
 ///
-/// Written as text (`/orderNumber`, `header:NAME`, `path:NAME`) or as a map from version to text.
+/// A place is a JSON Pointer into the caller's body (`/orderNumber`), `header:NAME` or `path:NAME`. Written as one place,
+/// as a list of places of which the first that has a value counts, or as a map from contract version to either.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OrderBySpec {
-    /// The same place in every version.
-    Everywhere(String),
+pub enum PlacesSpec {
+    /// The same places in every version.
+    Everywhere(Vec<String>),
     /// By contract version.
-    ByVersion(BTreeMap<String, String>),
+    ByVersion(BTreeMap<String, Vec<String>>),
 }
 
-impl OrderBySpec {
-    /// The place for one contract version.
-    pub fn place(&self, version: &str) -> Option<&str> {
+impl PlacesSpec {
+    /// The places for one contract version.
+    pub fn of(&self, version: &str) -> &[String] {
         match self {
-            Self::Everywhere(place) => Some(place),
-            Self::ByVersion(places) => places.get(version).map(String::as_str),
+            Self::Everywhere(places) => places,
+            Self::ByVersion(places) => places.get(version).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// Every place that is written.
+    pub fn all(&self) -> Vec<&String> {
+        match self {
+            Self::Everywhere(places) => places.iter().collect(),
+            Self::ByVersion(places) => places.values().flatten().collect(),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for OrderBySpec {
+/// One place or a list of places.
+struct PlaceList(Vec<String>);
+
+impl<'de> Deserialize<'de> for PlaceList {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match PlacesSpec::deserialize(deserializer)? {
+            PlacesSpec::Everywhere(places) => Ok(Self(places)),
+            PlacesSpec::ByVersion(_) => Err(serde::de::Error::custom("a map by version cannot stand inside another")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PlacesSpec {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = OrderBySpec;
+            type Value = PlacesSpec;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON Pointer, `header:NAME`, `path:NAME`, or a map from contract version to one of them")
+                f.write_str(
+                    "a JSON Pointer, `header:NAME`, `path:NAME`, a list of them, or a map from contract version",
+                )
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OrderBySpec, E> {
-                Ok(OrderBySpec::Everywhere(text.to_owned()))
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PlacesSpec, E> {
+                Ok(PlacesSpec::Everywhere(vec![text.to_owned()]))
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<OrderBySpec, A::Error> {
-                let places = BTreeMap::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(OrderBySpec::ByVersion(places))
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<PlacesSpec, A::Error> {
+                let mut places = Vec::new();
+                while let Some(place) = list.next_element()? {
+                    places.push(place);
+                }
+                Ok(PlacesSpec::Everywhere(places))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<PlacesSpec, A::Error> {
+                let mut places = BTreeMap::new();
+                while let Some((version, PlaceList(list))) = map.next_entry()? {
+                    places.insert(version, list);
+                }
+                Ok(PlacesSpec::ByVersion(places))
             }
         }
 
@@ -287,17 +321,21 @@ impl<'de> Deserialize<'de> for OrderBySpec {
     }
 }
 
-impl JsonSchema for OrderBySpec {
+impl JsonSchema for PlacesSpec {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "OrderBySpec".into()
+        "PlacesSpec".into()
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let place = serde_json::json!({ "type": "string", "pattern": "^(/|header:|path:)" });
+        let list = serde_json::json!({ "type": "array", "items": place, "minItems": 1 });
         schemars::json_schema!({
-            "description": "A JSON Pointer into the body, header:NAME or path:NAME; or one of them per contract version.",
+            "description": "A JSON Pointer into the body, header:NAME or path:NAME; a list of them, of which the first \
+                            that has a value counts; or either of these per contract version.",
             "anyOf": [
-                { "type": "string", "pattern": "^(/|header:|path:)" },
-                { "type": "object", "additionalProperties": { "type": "string", "pattern": "^(/|header:|path:)" } }
+                place,
+                list,
+                { "type": "object", "additionalProperties": { "anyOf": [place, list] } }
             ]
         })
     }
@@ -308,7 +346,7 @@ impl JsonSchema for OrderBySpec {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LaneSpec {
     /// Where the value is found.
-    pub by: OrderBySpec,
+    pub by: PlacesSpec,
     /// Values of the most urgent lane.
     #[serde(default)]
     pub urgent: Vec<String>,
@@ -322,7 +360,7 @@ pub struct LaneSpec {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TransactionSpec {
     /// Where its number is found.
-    pub key: OrderBySpec,
+    pub key: PlacesSpec,
     /// What it is: `order`, `shipment`, `return`.
     #[serde(rename = "type")]
     pub kind: String,

@@ -139,6 +139,18 @@ pub enum ReportStyle {
     Json,
 }
 
+impl ReportStyle {
+    /// Graphical on a terminal, with colours unless `NO_COLOR` is set; plain elsewhere.
+    pub fn of(is_terminal: bool) -> Self {
+        let is_coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        if is_terminal {
+            Self::Graphical { is_coloured }
+        } else {
+            Self::Plain
+        }
+    }
+}
+
 /// All diagnostics as text that ends with a line break. Plain and graphical ones end with a summary.
 pub fn report(diagnostics: &[Diagnostic], files: usize, style: ReportStyle) -> String {
     let mut out = String::new();
@@ -210,7 +222,9 @@ impl Diagnostic {
             let label = miette::LabeledSpan::new(None, self.offset(), self.length_in_bytes());
             diagnostic.labels = Some(vec![label]);
         }
-        let source = miette::NamedSource::new(self.file.display().to_string(), self.source.to_string());
+        // Its own column counts bytes.
+        let place = format!("{}:{}:{}", self.file.display(), self.line, self.column);
+        let source = miette::NamedSource::new(place, self.source.to_string());
         let report = miette::Report::new(diagnostic).with_source_code(source);
         let theme = if is_coloured {
             miette::GraphicalTheme::unicode()
@@ -218,6 +232,7 @@ impl Diagnostic {
             miette::GraphicalTheme::unicode_nocolor()
         };
         let handler = miette::GraphicalReportHandler::new_themed(theme)
+            .without_primary_span_start()
             .with_width(120)
             .with_context_lines(1);
         let mut out = String::new();
@@ -251,4 +266,87 @@ fn bytes_of(text: &str, characters: u32) -> usize {
     line.char_indices()
         .nth(characters as usize)
         .map_or(line.len(), |(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> SourceFile {
+        SourceFile {
+            path: "policies/orders.yaml".into(),
+            text: "kind: Api\nlimits:\n  - rate: 2/s\n    größe: wïndow_secs: 60\ntier: system\n".into(),
+        }
+    }
+
+    fn mistakes() -> [Diagnostic; 2] {
+        let place = Place {
+            line: 4,
+            column: 12,
+            length: 11,
+        };
+        [
+            Diagnostic::in_file(&file(), place, "unknown key `wïndow_secs`").help("did you mean `window`?"),
+            Diagnostic::error(&file(), 0, 0, "nobody asks for this").warning(),
+        ]
+    }
+
+    #[test]
+    fn a_plain_report_has_a_line_per_mistake_and_a_summary() {
+        assert_eq!(
+            report(&mistakes(), 12, ReportStyle::Plain),
+            "policies/orders.yaml:4:12: error: unknown key `wïndow_secs` (help: did you mean `window`?)\n\
+             policies/orders.yaml: warning: nobody asks for this\n\
+             1 error, 1 warning in 12 files\n"
+        );
+        assert_eq!(report(&[], 1, ReportStyle::Plain), "no mistakes in 1 file\n");
+    }
+
+    #[test]
+    fn a_graphical_report_underlines_the_text() {
+        let out = report(&mistakes(), 2, ReportStyle::Graphical { is_coloured: false });
+        let expected = "  × unknown key `wïndow_secs`
+   ╭─[policies/orders.yaml:4:12]
+ 3 │   - rate: 2/s
+ 4 │     größe: wïndow_secs: 60
+   ·            ───────────
+ 5 │ tier: system
+   ╰────
+  help: did you mean `window`?
+
+  ⚠ policies/orders.yaml: nobody asks for this
+
+1 error, 1 warning in 2 files
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_json_report_is_an_array() {
+        let out: serde_json::Value = serde_json::from_str(&report(&mistakes(), 2, ReportStyle::Json)).unwrap();
+        assert_eq!(out[0]["file"], "policies/orders.yaml");
+        assert_eq!(
+            (&out[0]["line"], &out[0]["column"], &out[0]["length"]),
+            (&4.into(), &12.into(), &11.into())
+        );
+        assert_eq!(out[1]["severity"], "warning");
+        assert_eq!(out[1]["help"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_place_outside_the_text_is_survived() {
+        for (line, column, length) in [(1, 900, 9), (99, 1, 1), (5, 13, 40), (1, 0, 0)] {
+            let place = Place { line, column, length };
+            let mistake = Diagnostic::in_file(&file(), place, "x");
+            assert!(report(&[mistake], 1, ReportStyle::Graphical { is_coloured: true }).contains('x'));
+        }
+    }
+
+    #[test]
+    fn a_concealed_mistake_shows_its_place_without_the_text() {
+        let [mistake, _] = mistakes();
+        let out = report(&[mistake.concealed()], 1, ReportStyle::Graphical { is_coloured: false });
+        assert!(out.contains("policies/orders.yaml:4:12: unknown key"), "{out}");
+        assert!(!out.contains("größe"), "{out}");
+    }
 }

@@ -132,7 +132,7 @@ impl Default for ConnectionLimitsSpec {
         Self {
             header_bytes: Size(64 << 10),
             headers: 100,
-            header_timeout: Time(std::time::Duration::from_secs(60)),
+            header_timeout: Time(std::time::Duration::from_mins(1)),
             body_timeout: Time(std::time::Duration::from_secs(30)),
             body: Size(10 << 20),
             connections: 20_000,
@@ -155,7 +155,7 @@ impl Default for QueueSpec {
     fn default() -> Self {
         Self {
             max_bytes: Size(4 << 30),
-            retention: Time(std::time::Duration::from_secs(7 * 86_400)),
+            retention: Time(std::time::Duration::from_hours(168)),
         }
     }
 }

@@ -57,6 +57,7 @@ pub struct Loaded<T> {
 pub fn parse(sources: &Sources) -> (Option<Policies>, Vec<Diagnostic>) {
     let mut draft = Draft {
         folder: sources.folder.clone(),
+        has_unknown: !sources.unreadable.is_empty(),
         ..Draft::default()
     };
     let mut diagnostics = sources.unreadable.clone();
@@ -137,6 +138,8 @@ struct Draft {
     apis: Vec<Loaded<ApiSpec>>,
     /// Kinds and names of files that could not be read in full. What refers to them is not also called a mistake.
     broken: Vec<(String, String)>,
+    /// Of some files not even the kind is known.
+    has_unknown: bool,
 }
 
 /// What every policy file says of itself. Other keys are read later.
@@ -158,7 +161,7 @@ enum Unchecked {
 
 impl Draft {
     fn add(&mut self, file: &SourceFile, is_gateway_file: bool) -> Result<(), Box<Diagnostic>> {
-        let head: Head = yaml::read(file)?;
+        let head: Head = yaml::read(file).inspect_err(|_| self.has_unknown = true)?;
         let Some(kind) = head.kind else {
             let diagnostic = Diagnostic::error(file, 1, 1, "the file does not state its `kind`");
             return Err(Box::new(

@@ -117,6 +117,10 @@ pub struct HonouredSpec {
     /// Header field that carries the key.
     #[serde(default = "HonouredSpec::default_header")]
     pub header: String,
+    /// Whether keys of different channels are kept apart, by putting the channel's name in front. Turn it off only where
+    /// keys are unique among all channels, such as UUIDs.
+    #[serde(default = "HonouredSpec::default_per_channel")]
+    pub per_channel: bool,
     /// How long the upstream remembers a key.
     #[serde(default = "HonouredSpec::default_retention")]
     pub retention: Time,
@@ -127,8 +131,12 @@ impl HonouredSpec {
         "Idempotency-Key".to_owned()
     }
 
+    fn default_per_channel() -> bool {
+        true
+    }
+
     fn default_retention() -> Time {
-        Time(Duration::from_secs(86_400))
+        Time(Duration::from_hours(24))
     }
 }
 

@@ -78,7 +78,7 @@ impl From<Location> for Place {
         Self {
             line: small(location.line()),
             column: small(location.column()),
-            length: small(location.span().len().into()),
+            length: small(location.span().len()),
         }
     }
 }
@@ -193,7 +193,10 @@ fn explain(file: &SourceFile, error: &Error) -> Diagnostic {
                 .skip((place.column as usize).saturating_sub(1))
                 .take(place.length as usize)
                 .collect();
-            (format!("`{found}` is not {}", plain(ty)), None)
+            match found.as_str() {
+                "" => (format!("a value is missing, {}", plain(ty)), None),
+                _ => (format!("`{found}` is not {}", plain(ty)), None),
+            }
         }
         Error::NullIntoString { .. } => (
             "a value is missing".to_owned(),
@@ -399,7 +402,7 @@ mod tests {
             "4:11: error: expected a whole number of at least 1, found integer `0`",
         ),
         ("attempts: many", "4:11: error: `many` is not a whole number"),
-        ("attempts:", "4:10: error: `` is not a whole number"),
+        ("attempts:", "4:9: error: a value is missing, a whole number"),
         (
             "atempts: 3",
             "4:1: error: unknown key `atempts` (help: did you mean `attempts`?)",

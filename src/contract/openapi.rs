@@ -170,7 +170,7 @@ impl OpenApi {
         }
         // The whole document is the schema: its own keywords mean nothing to a validator, and every `$ref` in it works.
         let mut schema = self.root.clone();
-        schema["$ref"] = json!(format!("#{pointer}"));
+        schema["$ref"] = json!(fragment(&pointer));
         let validator = exact_options().build(&schema).map_err(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { pointer.clone() } else { place };
@@ -333,6 +333,23 @@ pub(super) fn read_yaml<T: serde::de::DeserializeOwned>(file: &SourceFile) -> Re
         let message = message.split(" at line ").next().unwrap_or_default();
         Diagnostic::error(file, line, column, message)
     })
+}
+
+/// A pointer as the fragment of a reference (RFC 6901 §6): a template's braces are no URI characters.
+pub(super) fn fragment(pointer: &str) -> String {
+    const UNSAFE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'%')
+        .add(b'<')
+        .add(b'>')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    format!("#{}", percent_encoding::utf8_percent_encode(pointer, UNSAFE))
 }
 
 /// Adds a token to a JSON Pointer.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::openapi::{OpenApi, PARAMETERS, list, push_token};
+use super::openapi::{OpenApi, PARAMETERS, fragment, list, push_token};
 use super::parameter::{Parameter, Place, parse_query};
 use crate::config::Diagnostic;
 use crate::json::{Document, Tape};
@@ -170,6 +170,16 @@ impl Operation {
         }
     }
 
+    /// Holds a body alone against the contract, such as one that a mapping made.
+    pub fn check_request_body(&self, body: &Document) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        match self.body.as_ref().and_then(|expected| expected.media.first()) {
+            Some(media) => media.check(body, &mut violations),
+            None => violations.push(at_root("this operation takes no body")),
+        }
+        violations
+    }
+
     /// Holds a response against the contract. A status that is not declared is a violation too.
     pub fn check_response(&self, status: StatusCode, headers: &HeaderMap, body: Option<&Document>) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -289,7 +299,7 @@ fn describe_parameters(document: &mut OpenApi, id: &str, parameters: &[Parameter
             "type": "object", "properties": {}, "required": required, "additionalProperties": place == Place::Header,
         });
         for parameter in own {
-            schema["properties"][&parameter.name] = json!({ "$ref": format!("#{}", parameter.schema) });
+            schema["properties"][&parameter.name] = json!({ "$ref": fragment(&parameter.schema) });
         }
         described[place.as_str()] = schema;
     }

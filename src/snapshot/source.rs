@@ -179,7 +179,12 @@ impl Observer {
     }
 
     fn outline_now(&self) -> blake3::Hash {
-        self.digest(|path, hasher| {
+        let mut outline = blake3::Hasher::new();
+        for folder in &self.folders {
+            // A folder that comes into being has to be watched, be it empty.
+            outline.update(&[u8::from(folder.is_dir())]);
+        }
+        let files = self.digest(|path, hasher| {
             let Ok(metadata) = std::fs::metadata(path) else {
                 return;
             };
@@ -193,7 +198,8 @@ impl Observer {
             if let Ok(real) = path.canonicalize() {
                 hasher.update(real.as_os_str().as_encoded_bytes());
             }
-        })
+        });
+        outline.update(files.as_bytes()).finalize()
     }
 
     fn content_now(&self) -> blake3::Hash {
@@ -213,7 +219,6 @@ impl Observer {
         let mut hasher = blake3::Hasher::new();
         add(&self.gateway_file, &mut hasher);
         for folder in &self.folders {
-            hasher.update(&[u8::from(folder.is_dir())]);
             for below in files_below(folder, &[], &Bounds::default(), &is_watched).unwrap_or_default() {
                 let name = below.as_os_str().as_encoded_bytes();
                 hasher.update(&(name.len() as u64).to_le_bytes());

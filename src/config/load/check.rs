@@ -60,13 +60,13 @@ impl Draft {
 
     /// A file of this kind could not be read, so nothing is known about what none of them has.
     fn has_broken(&self, kind: &str) -> bool {
-        self.broken.iter().any(|(of, _)| of == kind)
+        self.has_unknown || self.broken.iter().any(|(of, _)| of == kind)
     }
 
     /// A reference to a file that does not exist.
     fn refer(&self, kind: &str, file: &SourceFile, name: &Spanned<String>, found: &mut Vec<Diagnostic>) {
         let known = self.known(kind);
-        if known.contains(name.value.as_str()) {
+        if self.has_unknown || known.contains(name.value.as_str()) {
             return;
         }
         let diagnostic = Diagnostic::at(file, name, format!("there is no {kind} named `{}`", name.value));
@@ -175,7 +175,7 @@ fn http_url(text: &str) -> Result<http::Uri, &'static str> {
         return Err("the URL names no host");
     }
     let after_host = &authority.as_str()[authority.host().len()..];
-    if !after_host.is_empty() && !authority.port_u16().is_some_and(|port| port > 0) {
+    if !after_host.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err("the URL's port is not a number from 1 to 65535");
     }
     if url.query().is_some() {

@@ -87,6 +87,19 @@ impl Sources {
         })
     }
 
+    /// Replaces text in all policy files, such as addresses.
+    pub fn replace(&mut self, pairs: &[(String, String)]) {
+        for (from, to) in pairs {
+            for file in self
+                .policies
+                .iter_mut()
+                .filter(|file| file.text.contains(from.as_str()))
+            {
+                file.text = file.text.replace(from.as_str(), to).into();
+            }
+        }
+    }
+
     /// How many files were read.
     pub fn count(&self) -> usize {
         self.policies.len() + self.contracts.values().map(Vec::len).sum::<usize>() + self.unreadable.len()
@@ -200,7 +213,7 @@ fn read_file(path: &Path, shown: &Path) -> Result<SourceFile, Diagnostic> {
         Err(wrong) => {
             let bytes = wrong.as_bytes();
             let (good, rest) = bytes.split_at(wrong.utf8_error().valid_up_to());
-            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = good.split(|byte| *byte == b'\n').count();
             let before = good.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
             let mut diagnostic = about(
                 shown,

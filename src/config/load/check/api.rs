@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Draft, Loaded};
-use crate::config::{ApiSpec, AuthenticateSpec, Diagnostic, FallbackSpec, OrderBySpec, SourceFile, yaml};
+use crate::config::{ApiSpec, AuthenticateSpec, Diagnostic, FallbackSpec, PlacesSpec, SourceFile, yaml};
 
 /// First segment of paths that the gateway answers itself.
 const RESERVED_SEGMENT: &str = "status";
@@ -209,7 +209,7 @@ fn check_fallback(spec: &ApiSpec, fallback: &FallbackSpec, file: &SourceFile, fo
 }
 
 /// Checks where a value is said to be found in a request.
-fn place(by: &OrderBySpec, file: &SourceFile, at: &[&str], found: &mut Vec<Diagnostic>) {
+fn place(by: &PlacesSpec, file: &SourceFile, at: &[&str], found: &mut Vec<Diagnostic>) {
     let mut check = |text: &str, at: &[&str]| {
         if let Err(message) = well_formed(text) {
             let help = "write a JSON Pointer such as `/orderNumber`, or `header:NAME`, or `path:NAME`";
@@ -217,15 +217,22 @@ fn place(by: &OrderBySpec, file: &SourceFile, at: &[&str], found: &mut Vec<Diagn
         }
     };
     match by {
-        OrderBySpec::Everywhere(text) => check(text, at),
-        OrderBySpec::ByVersion(texts) if texts.is_empty() => {
+        PlacesSpec::Everywhere(places) if places.is_empty() => {
+            found.push(
+                Diagnostic::at_path(file, at, "no place is named").help("write `/orderNumber`, or a list of places"),
+            );
+        }
+        PlacesSpec::Everywhere(places) => places.iter().for_each(|place| check(place, at)),
+        PlacesSpec::ByVersion(places) if places.is_empty() => {
             found.push(
                 Diagnostic::at_path(file, at, "no version is named").help("write `{v1: /orderNo, v2: /orderId}`"),
             );
         }
-        OrderBySpec::ByVersion(texts) => {
-            for (version, text) in texts {
-                check(text, &[at, &[version.as_str()]].concat());
+        PlacesSpec::ByVersion(places) => {
+            for (version, places) in places {
+                for place in places {
+                    check(place, &[at, &[version.as_str()]].concat());
+                }
             }
         }
     }

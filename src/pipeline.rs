@@ -1,0 +1,309 @@
+//! The way of a request, in order. Read this first.
+//!
+//! `handle` is what every request passes. `steps` is what a route adds: compiled once with the snapshot, walked by
+//! `Next` for each request.
+
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue};
+use hyper::body::Incoming;
+
+use crate::{
+    body::Body,
+    config::{ApiSpec, EnforceSpec},
+    contract::{Operation, Translation},
+    exchange::Exchange,
+    path,
+    policy::{
+        Next, Policy, Request, Response,
+        authenticate::{Authenticate, ChannelTable},
+        authorize::Authorize,
+        buffer::Buffer,
+        fallback::{Fallback, LaneBy},
+        forward::Forward,
+        idempotency::Idempotency,
+        limit::Limit,
+        map::Map,
+        place::Places,
+        transaction::Transaction,
+        validate::Validate,
+    },
+    problem::Refusal,
+    shared::Shared,
+    snapshot::{Snapshot, enforced},
+    telemetry::TraceContext,
+    upstream::{Upstream, headers::X_CORRELATION_ID},
+};
+
+/// What is known of the connection a request came over.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    pub peer: SocketAddr,
+    pub is_tls: bool,
+    /// Largest request body, in bytes.
+    pub body_limit: u64,
+    /// Longest pause in a request body.
+    pub body_pause: Duration,
+}
+
+/// What every request passes, from top to bottom.
+pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::Request<Incoming>) -> Response {
+    // One snapshot from start to end: a swap never changes a request under way.
+    let Some(snapshot) = shared.snapshot.load_full() else {
+        return Refusal::Internal.into_response("");
+    };
+    let exchange = Arc::new(identify(&shared, connection, request.headers()));
+    let (mut parts, incoming) = request.into_parts();
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    parts.extensions.insert(exchange.clone());
+    let body = Body::request(incoming, connection.body_limit, connection.body_pause);
+
+    let outcome = walk(&snapshot, &exchange, Request::from_parts(parts, body)).await;
+
+    let mut response = outcome.unwrap_or_else(|refusal| {
+        exchange.trail().refusal = Some((refusal.slug(), refusal.class()));
+        refusal.into_response(&exchange.correlation)
+    });
+    if let Ok(correlation) = HeaderValue::from_str(&exchange.correlation) {
+        response.headers_mut().insert(X_CORRELATION_ID, correlation);
+    }
+    // Traces, metrics and the access line are made here, once, of what the steps noted on the way.
+    let ended = Instant::now();
+    let status = response.status().as_u16();
+    let metrics = exchange.route.get().map_or(&snapshot.unrouted, |route| &route.metrics);
+    metrics.record(&exchange, status, ended);
+    shared.access_log.write(&exchange, status, &method, uri.path(), ended);
+    if let Some(traces) = &shared.traces {
+        traces.record(&exchange, status, &method, uri.path(), ended);
+    }
+    response
+}
+
+/// Finds the route and walks its steps.
+async fn walk(snapshot: &Snapshot, exchange: &Exchange, mut request: Request) -> Result<Response, Refusal> {
+    if let Cow::Owned(path) = path::normalise(request.uri().path())? {
+        *request.uri_mut() = path::with_path(request.uri(), &path)?;
+    }
+    let found = snapshot.find(request.method(), request.uri().path(), request.headers())?;
+    let route = exchange.route.get_or_init(|| found.route);
+    if !found.path_values.is_empty() {
+        let _ = exchange.path_values.set(found.path_values);
+    }
+    let _under_way = route.metrics.begin();
+    Next::all(route).run(request).await
+}
+
+/// Request id, correlation id, trace context.
+fn identify(shared: &Shared, connection: Connection, headers: &HeaderMap) -> Exchange {
+    let sampler = shared.traces.as_ref().map(crate::telemetry::Traces::sampler);
+    let trace = TraceContext::from_headers(headers, sampler);
+    let id: Arc<str> = hex(fastrand::u128(..));
+    let given = headers.get(X_CORRELATION_ID).and_then(|value| value.to_str().ok());
+    // What is repeated in logs and answers is short and plain.
+    let is_plain = |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let correlation = given.filter(is_plain).map_or_else(|| id.clone(), Arc::from);
+    Exchange::new(id, correlation, trace, connection.peer, connection.is_tls)
+}
+
+fn hex(number: u128) -> Arc<str> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (place, digit) in text.iter_mut().zip((0..32).rev()) {
+        *place = DIGITS[(number >> (digit * 4)) as usize & 15];
+    }
+    str::from_utf8(&text).unwrap_or_default().into()
+}
+
+/// One operation of an API in one contract version, about to be compiled.
+pub(crate) struct Compiling<'a> {
+    pub(crate) spec: &'a ApiSpec,
+    pub(crate) version: Arc<str>,
+    /// `None` where the API has no contract.
+    pub(crate) operation: Option<Arc<Operation>>,
+    /// The upstream's contract version, and the same operation in it.
+    pub(crate) spoken: Option<(Arc<str>, Arc<Operation>)>,
+    /// `None` where caller and upstream speak the same version.
+    pub(crate) translation: Option<Arc<Translation>>,
+    pub(crate) upstream: Arc<Upstream>,
+    /// The request's path before the operation's own path.
+    pub(crate) prefix: String,
+    pub(crate) channels: Arc<ChannelTable>,
+    pub(crate) shared: &'a Shared,
+}
+
+/// What a route adds, in order, each step with the reason for its place. Errors are phrases for a diagnostic.
+pub(crate) fn steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, String> {
+    let mut steps: Vec<Box<dyn Policy>> = Vec::new();
+    // Who calls decides everything below.
+    steps.push(Box::new(Authenticate::new(
+        &route.spec.authenticate,
+        route.channels.clone(),
+        route.shared.tokens.clone(),
+    )));
+    // What may not be done at all costs nothing of the channel's limit.
+    steps.extend(boxed(authorize(route)));
+    // Before the body: a channel over its limit must not make us read and parse.
+    steps.extend(boxed(Limit::compile(
+        &route.spec.name.value,
+        route.name(),
+        &route.spec.limits,
+        &route.shared.limiters,
+    )));
+    // Read and parsed once, for everything below.
+    steps.extend(boxed(buffer(route)));
+    steps.extend(boxed(transaction(route)?));
+    // Before validation: a repeat gets its first answer even if the contract has changed since.
+    steps.extend(boxed(idempotency(route)));
+    // In the caller's words, before they are translated; the answer after it was.
+    steps.extend(boxed(validate(route)));
+    steps.extend(boxed(map(route)));
+    // Around the upstream alone: what is stored is what would have been sent.
+    steps.extend(boxed(fallback(route)?));
+    steps.push(Box::new(forward(route)));
+    Ok(steps)
+}
+
+fn boxed(step: Option<impl Policy>) -> Option<Box<dyn Policy>> {
+    step.map(|step| Box::new(step) as Box<dyn Policy>)
+}
+
+impl Compiling<'_> {
+    fn name(&self) -> &str {
+        self.operation.as_ref().map_or("proxy", |operation| &operation.id)
+    }
+
+    fn places(&self, spec: &crate::config::PlacesSpec) -> Result<Places, String> {
+        let names = self
+            .operation
+            .as_ref()
+            .map_or(&[][..], |operation| &operation.path_names);
+        Places::compile(spec, &self.version, names)
+    }
+
+    fn is_keyed(&self) -> bool {
+        self.operation
+            .as_ref()
+            .is_some_and(|operation| !operation.method.is_safe())
+    }
+
+    fn is_queueable(&self) -> bool {
+        self.spec
+            .fallback
+            .as_ref()
+            .is_some_and(|fallback| fallback.operations.iter().any(|name| name.value == self.name()))
+    }
+}
+
+fn authorize(route: &Compiling<'_>) -> Option<Authorize> {
+    let scopes = route.spec.authorize.scopes.get(route.name())?;
+    Authorize::new(&scopes.value)
+}
+
+fn buffer(route: &Compiling<'_>) -> Option<Buffer> {
+    let operation = route.operation.clone().filter(|operation| operation.takes_body())?;
+    let (request, _) = enforced(route.spec);
+    let is_read = request != EnforceSpec::Off || route.translation.is_some() || route.is_keyed();
+    is_read.then(|| Buffer::new(operation, route.spec.body.0))
+}
+
+fn transaction(route: &Compiling<'_>) -> Result<Option<Transaction>, String> {
+    let Some(spec) = &route.spec.transaction else {
+        return Ok(None);
+    };
+    Ok(Some(Transaction::new(spec.kind.clone(), route.places(&spec.key)?)))
+}
+
+fn idempotency(route: &Compiling<'_>) -> Option<Idempotency> {
+    if !route.is_keyed() {
+        return None;
+    }
+    let is_required = route
+        .spec
+        .idempotency
+        .required
+        .iter()
+        .any(|name| name.value == route.name());
+    let log = route.is_queueable().then(|| route.shared.log.clone());
+    let (api, operation) = (route.spec.name.value.as_str().into(), route.name().into());
+    Some(Idempotency::new(
+        api,
+        operation,
+        is_required,
+        route.shared.answers.clone(),
+        log,
+    ))
+}
+
+fn validate(route: &Compiling<'_>) -> Option<Validate> {
+    let operation = route.operation.clone()?;
+    let enforced = enforced(route.spec);
+    if enforced == (EnforceSpec::Off, EnforceSpec::Off) {
+        return None;
+    }
+    let metrics = route.shared.metrics.validation(&route.spec.name.value, &route.version);
+    Some(Validate::new(
+        operation,
+        enforced,
+        route.upstream.name.clone(),
+        route.spec.body.0,
+        metrics,
+    ))
+}
+
+fn map(route: &Compiling<'_>) -> Option<Map> {
+    let (version, operation) = route.spoken.clone()?;
+    let translation = route.translation.clone()?;
+    let metrics = route.shared.metrics.validation(&route.spec.name.value, &route.version);
+    Some(Map::new(
+        translation,
+        operation,
+        version,
+        route.upstream.name.clone(),
+        route.spec.body.0,
+        metrics,
+    ))
+}
+
+fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
+    let (Some(spec), true) = (&route.spec.fallback, route.is_queueable()) else {
+        return Ok(None);
+    };
+    let lane = match &spec.lane {
+        Some(lane) => Some(LaneBy {
+            by: route.places(&lane.by)?,
+            urgent: lane.urgent.clone(),
+            bulk: lane.bulk.clone(),
+        }),
+        None => None,
+    };
+    Ok(Some(Fallback {
+        api: route.spec.name.value.as_str().into(),
+        operation: route.name().into(),
+        version: route.version.clone(),
+        upstream: route.upstream.name.clone(),
+        when: spec.when.clone(),
+        order_by: route.places(&spec.order_by)?,
+        lane,
+        deadline: spec.deadline.0,
+        max_attempts: spec.attempts.get(),
+        log: route.shared.log.clone(),
+        gates: route.shared.gates.clone(),
+        background: route.shared.background.clone(),
+        forward: Arc::new(forward(route)),
+        patience: route.upstream.spec().timeouts.total.0,
+    }))
+}
+
+pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
+    // Mapped targets and the rest of unmapped paths both begin after the API's own path.
+    Forward::new(
+        route.upstream.clone(),
+        route.prefix.clone(),
+        route.spec.upstream.path.trim_end_matches('/').to_owned(),
+    )
+}

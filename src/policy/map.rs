@@ -1,0 +1,173 @@
+//! Translates requests to the upstream's contract version and answers back to the caller's. Fails closed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header, response::Parts};
+
+use super::{
+    Handling, Next, Policy, Request, Response,
+    buffer::Payload,
+    validate::{OwnAnswer, is_json, with_body},
+};
+use crate::{
+    body::Body,
+    contract::{Operation, Translation},
+    exchange::Exchange,
+    json::Document,
+    problem::Refusal,
+    telemetry::ValidationMetrics,
+};
+
+/// Path and query at the upstream, below the API's prefix there; in the request's extensions where they were mapped.
+#[derive(Clone, Debug)]
+pub struct Target(pub String);
+
+/// Maps one operation, both ways.
+pub struct Map {
+    translation: Arc<Translation>,
+    /// The same operation in the upstream's version: what is sent must conform to it.
+    operation: Arc<Operation>,
+    version: Arc<str>,
+    upstream: Arc<str>,
+    limit: u64,
+    metrics: ValidationMetrics,
+}
+
+impl Map {
+    /// `version` is the upstream's; `limit` bounds, in bytes, the answers that are read.
+    pub fn new(
+        translation: Arc<Translation>,
+        operation: Arc<Operation>,
+        version: Arc<str>,
+        upstream: Arc<str>,
+        limit: u64,
+        metrics: ValidationMetrics,
+    ) -> Self {
+        Self {
+            translation,
+            operation,
+            version,
+            upstream,
+            limit,
+            metrics,
+        }
+    }
+
+    fn request(&self, mut request: Request) -> Result<Request, Refusal> {
+        let exchange = Exchange::of(&request).cloned();
+        let path_values = exchange
+            .as_ref()
+            .and_then(|exchange| exchange.path_values.get())
+            .map_or(&[][..], Vec::as_slice);
+        let document = Payload::of(&request);
+        let query = request.uri().query().map(str::to_owned);
+        let mapped = self
+            .translation
+            .request(
+                path_values,
+                query.as_deref(),
+                request.headers_mut(),
+                document.as_deref(),
+            )
+            .map_err(|unmappable| {
+                self.metrics.request_unmappable();
+                Refusal::Unmappable {
+                    version: self.version.clone(),
+                    detail: unmappable.detail,
+                    pointer: unmappable.pointer,
+                }
+            })?;
+        *request.method_mut() = mapped.method;
+        request.extensions_mut().insert(Target(mapped.path_and_query));
+        if let Some(body) = mapped.body {
+            self.check_mapped(&body)?;
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+            *request.body_mut() = Body::from(body);
+        }
+        Ok(request)
+    }
+
+    /// What the mapping made must be what the upstream's version promises, else nothing is sent.
+    fn check_mapped(&self, body: &Bytes) -> Result<(), Refusal> {
+        let violations = match Document::parse(body.clone()) {
+            Ok(document) => self.operation.check_request_body(&document),
+            Err(error) => vec![crate::problem::Violation {
+                at: String::new(),
+                what: error.to_string(),
+            }],
+        };
+        if violations.is_empty() {
+            return Ok(());
+        }
+        self.metrics.request_unmappable();
+        Err(Refusal::MappingInvalid {
+            version: self.version.clone(),
+            violations,
+        })
+    }
+}
+
+impl Policy for Map {
+    fn name(&self) -> &'static str {
+        "map"
+    }
+
+    fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a> {
+        Box::pin(async move {
+            let request = self.request(request)?;
+            let response = next.run(request).await?;
+            if response.extensions().get::<OwnAnswer>().is_some() {
+                return Ok(response);
+            }
+            let (parts, body) = response.into_parts();
+            let bytes = body
+                .buffer(self.limit)
+                .await
+                .map_err(|error| withheld(&self.upstream, error.to_string()))?;
+            answer(&self.translation, &self.upstream, parts, bytes).inspect_err(|_| self.metrics.response_unmappable())
+        })
+    }
+}
+
+/// Maps an upstream's complete answer to the caller's version.
+pub(crate) fn answer(
+    translation: &Translation,
+    upstream: &Arc<str>,
+    mut parts: Parts,
+    bytes: Bytes,
+) -> Result<Response, Refusal> {
+    let document = if bytes.is_empty() {
+        None
+    } else {
+        Some(parse(upstream, parts.status, &parts.headers, bytes)?)
+    };
+    let mapped = translation
+        .response(parts.status, &mut parts.headers, document.as_ref())
+        .map_err(|unmappable| withheld(upstream, format!("{} at `{}`", unmappable.detail, unmappable.pointer)))?;
+    parts.status = mapped.status;
+    Ok(with_body(parts, mapped.body.unwrap_or_default()))
+}
+
+fn parse(upstream: &Arc<str>, status: StatusCode, headers: &HeaderMap, bytes: Bytes) -> Result<Document, Refusal> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("(none)");
+    if !is_json(content_type) || headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(withheld(
+            upstream,
+            format!("its {} answer is {content_type}, not plain JSON", status.as_u16()),
+        ));
+    }
+    Document::parse(bytes)
+        .map_err(|error| withheld(upstream, format!("its {} answer is not JSON: {error}", status.as_u16())))
+}
+
+fn withheld(upstream: &Arc<str>, detail: String) -> Refusal {
+    Refusal::UpstreamInvalid {
+        upstream: upstream.clone(),
+        detail,
+        violations: Vec::new(),
+    }
+}

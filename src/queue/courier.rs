@@ -1,0 +1,236 @@
+//! Takes a queued message to its upstream, by the snapshot in force, and maps the answer for its caller.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+
+use super::{
+    NewMessage, StoredResponse,
+    delivery::{Courier, Delivery},
+};
+use crate::{
+    body::Body,
+    exchange::Attempt,
+    policy::map,
+    problem::{Refusal, UpstreamCause},
+    shared::Shared,
+    snapshot::DeliveryRoute,
+    upstream::{Outbound, Upstream, headers},
+};
+
+/// Largest answer that is kept, in bytes, where the route is gone.
+const LARGEST_ANSWER: u64 = 1 << 20;
+
+/// Delivers by the gateway's own upstreams, so that breakers, pools and credentials are shared with direct traffic.
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    /// For one gateway.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.shared.snapshot.load().as_ref()?.upstreams.get(name).cloned()
+    }
+
+    async fn deliver(&self, message: &NewMessage, number: u32) -> Delivery {
+        let Some(upstream) = self.upstream(&message.order_key.upstream) else {
+            return Delivery::NotSent(format!(
+                "the policies have no upstream `{}` any more",
+                message.order_key.upstream
+            ));
+        };
+        let Some(outbound) = outbound(message) else {
+            return Delivery::NotSent("the stored request cannot be rebuilt".to_owned());
+        };
+        let trace = self
+            .shared
+            .traces
+            .as_ref()
+            .map(|traces| traces.delivery(&message.traceparent));
+        let attempts = Mutex::new(Vec::<Attempt>::new());
+        let started = Instant::now();
+        let sent = upstream
+            .send(
+                outbound,
+                |span| trace.as_ref().map(|trace| trace.traceparent(span)),
+                |attempt| attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt),
+            )
+            .await;
+        let delivery = match sent {
+            Ok(response) => self.answered(message, response).await,
+            Err(refusal) => failed(&refusal),
+        };
+        if let (Some(traces), Some(trace)) = (&self.shared.traces, trace) {
+            let attempts = attempts.into_inner().unwrap_or_else(PoisonError::into_inner);
+            traces.record_delivery(&trace, message, number, &attempts, started, &delivery);
+        }
+        delivery
+    }
+
+    async fn answered(&self, message: &NewMessage, response: Response<Body>) -> Delivery {
+        let (mut parts, body) = response.into_parts();
+        headers::from_upstream(&mut parts.headers);
+        let retry_after = retry_after(&parts.headers);
+        let status = parts.status;
+        let snapshot = self.shared.snapshot.load_full();
+        let route = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.route(&message.api, &message.operation, &message.version));
+        let delivery = route.and_then(|route| route.delivery.as_ref());
+        let limit = delivery.map_or(LARGEST_ANSWER, |delivery| delivery.limit);
+        let bytes = match body.buffer(limit).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Delivery::Broken(error.to_string()),
+        };
+        match mapped(delivery, parts, bytes) {
+            Ok(response) => Delivery::Answer { response, retry_after },
+            Err(note) if status.is_success() => Delivery::Withheld {
+                status: status.as_u16(),
+                note,
+            },
+            Err(detail) => Delivery::Answer {
+                response: withheld(message, status, detail),
+                retry_after,
+            },
+        }
+    }
+}
+
+impl Courier for Gateway {
+    fn attempt<'a>(
+        &'a self,
+        message: &'a NewMessage,
+        number: u32,
+    ) -> Pin<Box<dyn Future<Output = Delivery> + Send + 'a>> {
+        Box::pin(self.deliver(message, number))
+    }
+
+    fn honours_repeats(&self, upstream: &str) -> Option<Duration> {
+        Some(self.upstream(upstream)?.honours_repeats()?.retention.0)
+    }
+
+    fn is_open_for(&self, upstream: &str) -> bool {
+        self.upstream(upstream)
+            .is_some_and(|upstream| upstream.is_open_for_requests())
+    }
+}
+
+/// The answer in the caller's words. An answer in no words the caller knows is not kept.
+fn mapped(
+    route: Option<&DeliveryRoute>,
+    mut parts: http::response::Parts,
+    bytes: Bytes,
+) -> Result<StoredResponse, String> {
+    let Some(route) = route else {
+        return Err("the policies do not offer this operation any more".to_owned());
+    };
+    route.forward.relocate(&mut parts.headers);
+    let response = match &route.translation {
+        None => Response::from_parts(parts, Body::from(bytes)),
+        Some(translation) => {
+            map::answer(translation, &route.upstream.name, parts, bytes).map_err(|refusal| refusal.to_string())?
+        }
+    };
+    let headers = response.headers().iter().filter(|(name, _)| is_kept(name));
+    Ok(StoredResponse {
+        status: response.status().as_u16(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect(),
+        body: response.body().as_bytes().unwrap_or_default(),
+    })
+}
+
+/// A refusal of the upstream in no words the caller knows: its status is kept, its text is not.
+fn withheld(message: &NewMessage, status: http::StatusCode, detail: String) -> StoredResponse {
+    let upstream = message.order_key.upstream.as_str().into();
+    let refusal = Refusal::UpstreamInvalid {
+        upstream,
+        detail,
+        violations: Vec::new(),
+    };
+    StoredResponse {
+        status: status.as_u16(),
+        headers: vec![("content-type".to_owned(), b"application/problem+json".to_vec())],
+        body: refusal.document(&message.correlation).to_string().into(),
+    }
+}
+
+/// Fields that still mean something when the answer is read later.
+fn is_kept(name: &HeaderName) -> bool {
+    *name != header::DATE && *name != header::CONTENT_LENGTH && *name != header::SET_COOKIE
+}
+
+fn failed(refusal: &Refusal) -> Delivery {
+    match refusal {
+        Refusal::UpstreamUnavailable {
+            cause: UpstreamCause::Broken,
+            ..
+        }
+        | Refusal::UpstreamTimeout { sent: true, .. } => Delivery::Broken(refusal.to_string()),
+        _ => Delivery::NotSent(refusal.to_string()),
+    }
+}
+
+fn outbound(message: &NewMessage) -> Option<Outbound> {
+    let mut headers = HeaderMap::with_capacity(message.request.headers.len());
+    for (name, value) in &message.request.headers {
+        headers.append(
+            HeaderName::try_from(name.as_str()).ok()?,
+            HeaderValue::from_bytes(value).ok()?,
+        );
+    }
+    Some(Outbound {
+        method: Method::from_bytes(message.request.method.as_bytes()).ok()?,
+        path_and_query: message.request.path_and_query.clone(),
+        headers,
+        body: Body::from(message.request.body.clone()),
+    })
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_may_be_seconds_or_a_date() {
+        let headers =
+            |value: &str| HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
+        assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
+        assert_eq!(
+            retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(retry_after(&headers("soon")), None);
+    }
+
+    #[test]
+    fn what_was_sent_leaves_doubt() {
+        let timeout = |sent| Refusal::UpstreamTimeout {
+            upstream: "erp".into(),
+            sent,
+        };
+        assert!(matches!(failed(&timeout(true)), Delivery::Broken(_)));
+        assert!(matches!(failed(&timeout(false)), Delivery::NotSent(_)));
+    }
+}

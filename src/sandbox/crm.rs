@@ -1,0 +1,58 @@
+//! The service desk: cases and what was said.
+
+use serde_json::{Value, json};
+
+use super::backend::{Call, Reply, System};
+
+#[derive(Default)]
+pub(super) struct Crm {
+    cases: Vec<Value>,
+}
+
+impl System for Crm {
+    fn call(&mut self, call: &Call<'_>) -> Reply {
+        match (call.method, call.segments.as_slice()) {
+            ("GET", ["cases"]) => {
+                let wanted = call.query.get("orderNumber");
+                let newest_first = self.cases.iter().rev();
+                let cases: Vec<&Value> = newest_first
+                    .filter(|case| wanted.is_none_or(|wanted| case["orderNumber"] == **wanted))
+                    .collect();
+                Reply::ok(json!({ "cases": cases }))
+            }
+            ("POST", ["cases"]) => self.open(call),
+            ("GET", ["cases", id]) => {
+                let found = self.cases.iter().find(|case| case["id"] == **id);
+                found.map_or_else(|| Reply::not_found("such case"), |case| Reply::ok(case.clone()))
+            }
+            ("POST", ["cases", id, "notes"]) => self.note(id, call),
+            _ => Reply::not_found("such resource in the CRM"),
+        }
+    }
+}
+
+impl Crm {
+    fn open(&mut self, call: &Call<'_>) -> Reply {
+        let Some(order) = call.text("/orderNumber") else {
+            return Reply::refused(400, "C400", "a case needs orderNumber");
+        };
+        let id = format!("C{}", self.cases.len() + 1);
+        let mut case = call.body.clone();
+        case["id"] = json!(id);
+        case["state"] = json!("open");
+        case["notes"] = json!([]);
+        self.cases.push(case.clone());
+        Reply::done(201, case, "createCase", order).at(format!("/cases/{id}"))
+    }
+
+    fn note(&mut self, id: &str, call: &Call<'_>) -> Reply {
+        let Some(case) = self.cases.iter_mut().find(|case| case["id"] == id) else {
+            return Reply::not_found("such case");
+        };
+        if let Some(notes) = case["notes"].as_array_mut() {
+            notes.push(call.body.clone());
+        }
+        let order = case["orderNumber"].as_str().unwrap_or_default().to_owned();
+        Reply::done(201, case.clone(), "addNote", order)
+    }
+}

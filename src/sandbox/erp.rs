@@ -1,0 +1,189 @@
+//! The ERP: orders in contract version 3, customers and their credit.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::backend::{Call, Reply, System};
+
+/// Customers 10001 to 10050 exist.
+const CUSTOMERS: std::ops::RangeInclusive<u32> = 10_001..=10_050;
+
+#[derive(Default)]
+pub(super) struct Erp {
+    orders: BTreeMap<String, Value>,
+    /// Order numbers in the order of their creation.
+    sequence: Vec<String>,
+}
+
+impl System for Erp {
+    fn call(&mut self, call: &Call<'_>) -> Reply {
+        match (call.method, call.segments.as_slice()) {
+            ("GET", ["orders"]) => self.list(call),
+            ("POST", ["orders"]) => self.create(call),
+            ("GET", ["orders", number]) => self
+                .orders
+                .get(*number)
+                .map_or_else(|| unknown(number), |order| Reply::ok(order.clone())),
+            ("POST", ["orders", number, "cancel"]) => self.cancel(number),
+            ("POST", ["orders", number, "shipments"]) => self.ship(number, call),
+            ("GET", ["customers", number]) => {
+                customer(number).map_or_else(|| Reply::not_found("such customer"), Reply::ok)
+            }
+            ("GET", ["customers", number, "credit"]) => self.credit(number),
+            _ => Reply::not_found("such resource in the ERP"),
+        }
+    }
+}
+
+impl Erp {
+    fn create(&mut self, call: &Call<'_>) -> Reply {
+        let (Some(number), Some(sold_to)) = (call.text("/orderNumber"), call.text("/parties/soldTo/number")) else {
+            return Reply::refused(400, "E400", "an order needs orderNumber and parties.soldTo.number");
+        };
+        if customer(sold_to).is_none() {
+            return Reply::refused(422, "E101", format!("customer {sold_to} does not exist"));
+        }
+        if self.orders.contains_key(number) {
+            return Reply::refused(409, "E102", format!("order {number} exists already"));
+        }
+        let mut order = call.body.clone();
+        order["status"] = json!("received");
+        order["createdAt"] = json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        self.orders.insert(number.to_owned(), order.clone());
+        self.sequence.push(number.to_owned());
+        Reply::done(201, order, "createOrder", number).at(format!("/orders/{number}"))
+    }
+
+    fn list(&self, call: &Call<'_>) -> Reply {
+        let matches = |order: &&Value| {
+            let customer = call
+                .query
+                .get("customer")
+                .is_none_or(|wanted| order["parties"]["soldTo"]["number"] == **wanted);
+            customer
+                && call
+                    .query
+                    .get("status")
+                    .is_none_or(|wanted| order["status"] == **wanted)
+        };
+        let limit = call
+            .query
+            .get("limit")
+            .and_then(|limit| limit.parse().ok())
+            .unwrap_or(50);
+        let newest_first = self.sequence.iter().rev().filter_map(|number| self.orders.get(number));
+        let orders: Vec<&Value> = newest_first.filter(matches).collect();
+        let shown: Vec<&&Value> = orders.iter().take(limit).collect();
+        Reply::ok(json!({ "orders": shown, "totalCount": orders.len() }))
+    }
+
+    fn cancel(&mut self, number: &str) -> Reply {
+        let Some(order) = self.orders.get_mut(number) else {
+            return unknown(number);
+        };
+        if order["status"] == "shipped" {
+            return Reply::refused(409, "E103", format!("order {number} has been shipped"));
+        }
+        order["status"] = json!("cancelled");
+        Reply::done(200, order.clone(), "cancelOrder", number)
+    }
+
+    fn ship(&mut self, number: &str, call: &Call<'_>) -> Reply {
+        let Some(order) = self.orders.get_mut(number) else {
+            return unknown(number);
+        };
+        if order["status"] == "cancelled" {
+            return Reply::refused(409, "E104", format!("order {number} has been cancelled"));
+        }
+        order["status"] = json!("shipped");
+        Reply::done(201, call.body.clone(), "confirmShipment", number)
+    }
+
+    fn credit(&self, number: &str) -> Reply {
+        if customer(number).is_none() {
+            return Reply::not_found("such customer");
+        }
+        let own = self
+            .orders
+            .values()
+            .filter(|order| order["parties"]["soldTo"]["number"] == number);
+        let amounts = own.filter_map(|order| {
+            order["totals"]["net"]["amount"]
+                .as_str()?
+                .parse::<rust_decimal::Decimal>()
+                .ok()
+        });
+        let used: rust_decimal::Decimal = amounts.sum();
+        let limit = rust_decimal::Decimal::new(5_000_000, 2);
+        let money = |amount: rust_decimal::Decimal| json!({ "amount": amount.to_string(), "currency": "EUR" });
+        Reply::ok(
+            json!({ "number": number, "limit": money(limit), "used": money(used), "available": money(limit - used) }),
+        )
+    }
+}
+
+fn unknown(number: &str) -> Reply {
+    Reply::refused(404, "E404", format!("order {number} does not exist"))
+}
+
+fn customer(number: &str) -> Option<Value> {
+    let known: u32 = number.parse().ok().filter(|number| CUSTOMERS.contains(number))?;
+    let (name, city) = [
+        ("Bäckerei Öz & Söhne", "Leipzig"),
+        ("Huber Baustoffe", "München"),
+        ("Nordlicht Apotheke", "Hamburg"),
+    ][known as usize % 3];
+    Some(json!({
+        "number": number, "name": name,
+        "address": { "street": "Hauptstraße 5", "postalCode": "04109", "city": city, "countryCode": "DE" },
+        "paymentTerms": "NET30", "blocked": false
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call<'a>(method: &'a str, path: &'a str, body: Value) -> Call<'a> {
+        Call {
+            method,
+            segments: path.split('/').collect(),
+            query: std::collections::HashMap::new(),
+            body,
+        }
+    }
+
+    fn order(number: &str, customer: &str) -> Value {
+        json!({ "orderNumber": number, "parties": { "soldTo": { "number": customer } },
+                "totals": { "net": { "amount": "19.90", "currency": "EUR" } } })
+    }
+
+    #[test]
+    fn an_order_lives_from_received_to_shipped() {
+        let mut erp = Erp::default();
+        assert_eq!(erp.call(&call("POST", "orders", order("A-1", "10001"))).status, 201);
+        assert_eq!(
+            erp.call(&call("GET", "orders/A-1", Value::Null)).body["status"],
+            "received"
+        );
+        assert_eq!(erp.call(&call("POST", "orders/A-1/shipments", json!({}))).status, 201);
+        assert_eq!(erp.call(&call("POST", "orders/A-1/cancel", json!({}))).status, 409);
+        assert_eq!(erp.call(&call("GET", "orders", Value::Null)).body["totalCount"], 1);
+        assert_eq!(
+            erp.call(&call("GET", "customers/10001/credit", Value::Null)).body["used"]["amount"],
+            "19.90"
+        );
+    }
+
+    #[test]
+    fn rules_of_the_business_are_kept() {
+        let mut erp = Erp::default();
+        assert_eq!(erp.call(&call("POST", "orders", order("A-1", "404"))).status, 422);
+        assert_eq!(erp.call(&call("POST", "orders", json!({}))).status, 400);
+        erp.call(&call("POST", "orders", order("A-1", "10001")));
+        assert_eq!(erp.call(&call("POST", "orders", order("A-1", "10001"))).status, 409);
+        assert_eq!(erp.call(&call("POST", "orders/B-2/cancel", json!({}))).status, 404);
+    }
+}

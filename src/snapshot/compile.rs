@@ -1,0 +1,416 @@
+//! From files to a snapshot. `crossdock check` and the running gateway come through here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{DeliveryRoute, Route, RouteName, Snapshot, router::Router};
+use crate::{
+    config::{
+        self, ApiSpec, AuthenticateSpec, Diagnostic, EnforceSpec, Loaded, Policies, Severity, SourceFile, Sources,
+        Spanned,
+    },
+    contract::{Contract, ContractVersion, Operation},
+    pipeline::{self, Compiling},
+    policy::{
+        authenticate::{Authenticate, ChannelTable},
+        status::{self, Status},
+    },
+    shared::Shared,
+    upstream::Upstream,
+};
+
+/// A snapshot, where there is no error, and everything that is wrong or doubtful.
+pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Diagnostic>) {
+    let (policies, mut diagnostics) = config::parse(sources);
+    let contracts = contracts(sources, &mut diagnostics);
+    let Some(policies) = policies else {
+        return (None, diagnostics);
+    };
+    let former = shared.snapshot.load_full();
+    let mut compiler = Compiler {
+        shared,
+        contracts: &contracts,
+        number: former.as_ref().map_or(1, |former| former.number + 1),
+        upstreams: upstreams(&policies, former.as_deref(), shared, &mut diagnostics),
+        diagnostics,
+        router: Router::default(),
+        by_name: HashMap::new(),
+    };
+    compiler.compile(&policies);
+    let Compiler {
+        diagnostics,
+        router,
+        by_name,
+        number,
+        upstreams,
+        ..
+    } = compiler;
+    if diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
+    {
+        return (None, diagnostics);
+    }
+    let snapshot = Snapshot {
+        number,
+        digest: sources.digest.to_string(),
+        since: Timestamp::now(),
+        unrouted: shared.metrics.route("none", "none", ""),
+        upstreams,
+        router,
+        by_name,
+    };
+    (Some(snapshot), diagnostics)
+}
+
+/// Everything that is wrong or doubtful in the files, without a running gateway.
+pub fn check(sources: &Sources, shared: &Shared) -> Vec<Diagnostic> {
+    compile(sources, shared).1
+}
+
+fn contracts(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Contract> {
+    let mut contracts = BTreeMap::new();
+    for (name, files) in &sources.contracts {
+        match Contract::load(name, files) {
+            Ok(contract) => {
+                diagnostics.extend(contract.warnings.iter().cloned());
+                contracts.insert(name.clone(), contract);
+            }
+            Err(mistakes) => diagnostics.extend(mistakes),
+        }
+    }
+    contracts
+}
+
+fn upstreams(
+    policies: &Policies,
+    former: Option<&Snapshot>,
+    shared: &Shared,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HashMap<String, Arc<Upstream>> {
+    let mut upstreams = HashMap::new();
+    for Loaded { spec, file } in &policies.upstreams {
+        let name = &spec.name.value;
+        match Upstream::new(
+            spec.clone(),
+            file.text.clone(),
+            &policies.folder,
+            shared.metrics.upstream(name),
+        ) {
+            Ok(fresh) => {
+                let running = former
+                    .and_then(|former| former.upstreams.get(name))
+                    .filter(|running| running.is_same(&fresh));
+                upstreams.insert(name.clone(), running.cloned().unwrap_or_else(|| Arc::new(fresh)));
+            }
+            Err(wrong) => diagnostics.push(at(file, &spec.name, wrong)),
+        }
+    }
+    upstreams
+}
+
+struct Compiler<'a> {
+    shared: &'a Shared,
+    contracts: &'a BTreeMap<String, Contract>,
+    number: u64,
+    upstreams: HashMap<String, Arc<Upstream>>,
+    diagnostics: Vec<Diagnostic>,
+    router: Router,
+    by_name: HashMap<RouteName, Arc<Route>>,
+}
+
+impl Compiler<'_> {
+    fn compile(&mut self, policies: &Policies) {
+        let channels = ChannelTable::compile(policies, &self.shared.channels, &self.shared.key_sets);
+        let channels = match channels {
+            Ok(channels) => Arc::new(channels),
+            Err(mistakes) => return self.diagnostics.extend(mistakes),
+        };
+        for api in &policies.apis {
+            self.api(api, &channels);
+        }
+        self.status(policies, &channels);
+    }
+
+    fn api(&mut self, api: &Loaded<ApiSpec>, channels: &Arc<ChannelTable>) {
+        // A missing upstream or contract was reported where the references were checked.
+        let Some(upstream) = self.upstreams.get(&api.spec.upstream.name.value).cloned() else {
+            return;
+        };
+        let (Some(contract), Some(spoken)) = (&api.spec.contract, &api.spec.upstream.version) else {
+            return self.passthrough(api, channels, &upstream);
+        };
+        let contracts = self.contracts;
+        let Some(found) = contracts.get(&contract.value) else {
+            let known = nearest(contracts.keys(), "contracts");
+            return self.wrong(
+                at(
+                    &api.file,
+                    contract,
+                    format!("no contract is named `{}`", contract.value),
+                )
+                .help(known),
+            );
+        };
+        let Some(target) = found.version(&spoken.value) else {
+            let known = nearest(found.versions.iter().map(|version| &version.version), "versions");
+            let message = format!("contract `{}` has no version `{}`", contract.value, spoken.value);
+            return self.wrong(at(&api.file, spoken, message).help(known));
+        };
+        let offered = self.offered(api, found, target);
+        self.check_operations(api, &offered);
+        if api.spec.path.value.contains("{version}") {
+            let names: Vec<&str> = offered.iter().map(|version| &*version.version).collect();
+            let offered = self.router.offer_versions(&api.spec.path.value, &names.join(", "));
+            if let Err(wrong) = offered {
+                self.wrong(at(&api.file, &api.spec.path, wrong));
+            }
+        }
+        for version in offered {
+            for operation in &version.operations {
+                self.operation(api, channels, &upstream, found, (&version, operation), target);
+            }
+        }
+    }
+
+    /// The versions an API offers: those it lists, else all that mappings join to the upstream's.
+    fn offered(
+        &mut self,
+        api: &Loaded<ApiSpec>,
+        contract: &Contract,
+        target: &ContractVersion,
+    ) -> Vec<Arc<ContractVersion>> {
+        if api.spec.versions.is_empty() {
+            let is_joined = |version: &&Arc<ContractVersion>| contract.is_joined(&version.version, &target.version);
+            return contract.versions.iter().filter(is_joined).cloned().collect();
+        }
+        let mut offered = Vec::new();
+        for name in &api.spec.versions {
+            match contract.version(&name.value) {
+                Some(version) if contract.is_joined(&name.value, &target.version) => offered.push(version.clone()),
+                Some(_) => {
+                    let message = format!(
+                        "no mappings join version `{}` to the upstream's `{}`",
+                        name.value, target.version
+                    );
+                    self.wrong(
+                        at(&api.file, name, message)
+                            .help("add the mapping files between them, or offer fewer versions"),
+                    );
+                }
+                None => {
+                    let known = nearest(contract.versions.iter().map(|version| &version.version), "versions");
+                    let message = format!("contract `{}` has no version `{}`", contract.name, name.value);
+                    self.wrong(at(&api.file, name, message).help(known));
+                }
+            }
+        }
+        offered
+    }
+
+    /// Every operation that a policy names is one of the contract's.
+    fn check_operations(&mut self, api: &Loaded<ApiSpec>, versions: &[Arc<ContractVersion>]) {
+        let known: BTreeSet<&str> = versions
+            .iter()
+            .flat_map(|version| &version.operations)
+            .map(|operation| &*operation.id)
+            .collect();
+        let spec = &api.spec;
+        let fallback = spec.fallback.iter().flat_map(|fallback| &fallback.operations);
+        let limits = spec.limits.iter().flat_map(|limit| &limit.operations);
+        let mut unknown = Vec::new();
+        for name in spec.idempotency.required.iter().chain(fallback).chain(limits) {
+            if !known.contains(name.value.as_str()) {
+                unknown.push(at(
+                    &api.file,
+                    name,
+                    format!("the contract has no operation `{}`", name.value),
+                ));
+            }
+        }
+        for (name, scopes) in &spec.authorize.scopes {
+            if !known.contains(name.as_str()) {
+                unknown.push(at(&api.file, scopes, format!("the contract has no operation `{name}`")));
+            }
+        }
+        let help = nearest(known.iter(), "operations");
+        self.diagnostics
+            .extend(unknown.into_iter().map(|diagnostic| diagnostic.help(help.clone())));
+    }
+
+    fn operation(
+        &mut self,
+        api: &Loaded<ApiSpec>,
+        channels: &Arc<ChannelTable>,
+        upstream: &Arc<Upstream>,
+        contract: &Contract,
+        (version, operation): (&Arc<ContractVersion>, &Arc<Operation>),
+        target: &Arc<ContractVersion>,
+    ) {
+        let wrong = |message: String| {
+            at(
+                &api.file,
+                &api.spec.name,
+                format!("operation `{}`: {message}", operation.id),
+            )
+        };
+        let Some(spoken) = target.operation(&operation.id).cloned() else {
+            let message = format!("the upstream's version {} does not have it", target.version);
+            return self.wrong(wrong(message));
+        };
+        let translation = match contract.translation(&operation.id, &version.version, &target.version) {
+            Ok(translation) => Some(Arc::new(translation)).filter(|translation| !translation.is_identity()),
+            Err(message) => return self.wrong(wrong(message)),
+        };
+        let prefix = api.spec.path.value.replace("{version}", &version.version);
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        let compiling = Compiling {
+            spec: &api.spec,
+            version: version.version.clone(),
+            operation: Some(operation.clone()),
+            spoken: Some((target.version.clone(), spoken)),
+            translation: translation.clone(),
+            upstream: upstream.clone(),
+            prefix: prefix.clone(),
+            channels: channels.clone(),
+            shared: self.shared,
+        };
+        let steps = match pipeline::steps(&compiling) {
+            Ok(steps) => steps,
+            Err(message) => return self.wrong(wrong(message)),
+        };
+        let pattern = format!("{prefix}{}", operation.template);
+        let name = api.spec.name.value.as_str();
+        let route = Arc::new(Route {
+            api: name.into(),
+            operation: operation.id.clone(),
+            version: version.version.clone(),
+            template: pattern.as_str().into(),
+            steps,
+            snapshot: self.number,
+            metrics: self.shared.metrics.route(name, &operation.id, &version.version),
+            delivery: Some(DeliveryRoute {
+                upstream: upstream.clone(),
+                translation,
+                forward: pipeline::forward(&compiling),
+                limit: api.spec.body.0,
+            }),
+        });
+        if let Err(message) = self
+            .router
+            .insert(&pattern, Some(operation.method.clone()), route.clone())
+        {
+            self.wrong(at(&api.file, &api.spec.path, message));
+        }
+        self.by_name.insert(
+            (name.to_owned(), operation.id.to_string(), version.version.to_string()),
+            route,
+        );
+    }
+
+    /// An API without a contract: every method and path below its own is passed through.
+    fn passthrough(&mut self, api: &Loaded<ApiSpec>, channels: &Arc<ChannelTable>, upstream: &Arc<Upstream>) {
+        let prefix = api.spec.path.value.trim_end_matches('/').to_owned();
+        let compiling = Compiling {
+            spec: &api.spec,
+            version: "".into(),
+            operation: None,
+            spoken: None,
+            translation: None,
+            upstream: upstream.clone(),
+            prefix: prefix.clone(),
+            channels: channels.clone(),
+            shared: self.shared,
+        };
+        let steps = match pipeline::steps(&compiling) {
+            Ok(steps) => steps,
+            Err(message) => return self.wrong(at(&api.file, &api.spec.name, message)),
+        };
+        let name = api.spec.name.value.as_str();
+        let route = Arc::new(Route {
+            api: name.into(),
+            operation: "proxy".into(),
+            version: "".into(),
+            template: format!("{prefix}/{{*rest}}").into(),
+            steps,
+            snapshot: self.number,
+            metrics: self.shared.metrics.route(name, "proxy", ""),
+            delivery: None,
+        });
+        let bare = if prefix.is_empty() {
+            "/".to_owned()
+        } else {
+            prefix.clone()
+        };
+        let slash = (!prefix.is_empty()).then(|| format!("{prefix}/"));
+        for pattern in [Some(bare), slash, Some(format!("{prefix}/{{*rest}}"))]
+            .into_iter()
+            .flatten()
+        {
+            if let Err(message) = self.router.insert(&pattern, None, route.clone()) {
+                self.wrong(at(&api.file, &api.spec.path, message));
+            }
+        }
+        self.by_name
+            .insert((name.to_owned(), "proxy".to_owned(), String::new()), route);
+    }
+
+    /// The gateway's own resource: how a queued request stands. Whoever may call an API with a fallback may ask.
+    fn status(&mut self, policies: &Policies, channels: &Arc<ChannelTable>) {
+        let queueing = policies.apis.iter().filter(|api| api.spec.fallback.is_some());
+        let mut methods: Vec<AuthenticateSpec> = Vec::new();
+        for method in queueing.flat_map(|api| &api.spec.authenticate) {
+            if !methods.contains(method) {
+                methods.push(*method);
+            }
+        }
+        if methods.is_empty() {
+            return;
+        }
+        let authenticate = Authenticate::new(&methods, channels.clone(), self.shared.tokens.clone());
+        let route = Arc::new(Route {
+            api: "crossdock".into(),
+            operation: "getStatus".into(),
+            version: "".into(),
+            template: "/status/{id}".into(),
+            steps: vec![Box::new(authenticate), Box::new(Status::new(self.shared.log.clone()))],
+            snapshot: self.number,
+            metrics: self.shared.metrics.route("crossdock", "getStatus", ""),
+            delivery: None,
+        });
+        if let Err(message) = self.router.insert(&format!("{}{{id}}", status::PREFIX), None, route)
+            && let Some(api) = policies.apis.first()
+        {
+            self.wrong(at(&api.file, &api.spec.path, message));
+        }
+    }
+
+    fn wrong(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+}
+
+/// What is enforced where nothing is written: requests always, responses are reported.
+pub(crate) fn enforced(spec: &ApiSpec) -> (EnforceSpec, EnforceSpec) {
+    (
+        spec.validate.request.unwrap_or(EnforceSpec::Enforce),
+        spec.validate.response.unwrap_or(EnforceSpec::Report),
+    )
+}
+
+fn at<T>(file: &SourceFile, place: &Spanned<T>, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::at(file, place, message)
+}
+
+fn nearest(known: impl Iterator<Item = impl AsRef<str>>, what: &str) -> String {
+    let known: Vec<String> = known.map(|name| format!("`{}`", name.as_ref())).collect();
+    if known.is_empty() {
+        format!("there are no {what}")
+    } else {
+        format!("{what}: {}", known.join(", "))
+    }
+}

@@ -1,0 +1,611 @@
+//! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    exchange::Exchange,
+    queue::{Lane, QueueStats},
+    upstream::breaker::BreakerState,
+};
+
+/// Bounds of the duration buckets, in seconds.
+const BUCKETS: [f64; 14] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0,
+];
+const DECISIONS: [&str; 4] = ["forwarded", "refused", "queued", "answered"];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    api: String,
+    operation: String,
+    version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    api: String,
+    operation: String,
+    version: String,
+    status: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    api: String,
+    problem: &'static str,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    upstream: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ContractLabels {
+    api: String,
+    version: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    lane: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+/// All series of the process. A clone is another handle on the same ones.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    in_flight: Family<RouteLabels, Gauge>,
+    refusals: Family<RefusalLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    attempt_durations: Family<UpstreamLabels, Histogram, fn() -> Histogram>,
+    breakers: Family<UpstreamLabels, Gauge>,
+    violations: Family<ContractLabels, Counter>,
+    queue_waiting: Family<LaneLabels, Gauge>,
+    queue_messages: Family<StateLabels, Gauge>,
+    queue_oldest: Gauge<f64, AtomicU64>,
+    spans_dropped: Counter,
+    lines_dropped: Counter,
+    snapshot: Gauge,
+    snapshot_since: Gauge<f64, AtomicU64>,
+    reloads_failed: Counter,
+    cpu: Gauge<f64, AtomicU64>,
+    memory: Gauge,
+    last_error: Mutex<Option<String>>,
+    is_draining: AtomicBool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let mut inner = Inner {
+            registry: Registry::with_prefix("crossdock"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            in_flight: Family::default(),
+            refusals: Family::default(),
+            attempts: Family::default(),
+            attempt_durations: Family::new_with_constructor(histogram),
+            breakers: Family::default(),
+            violations: Family::default(),
+            queue_waiting: Family::default(),
+            queue_messages: Family::default(),
+            queue_oldest: Gauge::default(),
+            spans_dropped: Counter::default(),
+            lines_dropped: Counter::default(),
+            snapshot: Gauge::default(),
+            snapshot_since: Gauge::default(),
+            reloads_failed: Counter::default(),
+            cpu: Gauge::default(),
+            memory: Gauge::default(),
+            last_error: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+        };
+        inner.register();
+        Self(Arc::new(inner))
+    }
+}
+
+impl Inner {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        let help = "From a request's header to its response's header";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
+        registry.register("http_requests_in_flight", "Requests under way", self.in_flight.clone());
+        registry.register("refusals", "Requests that the gateway refused", self.refusals.clone());
+        registry.register("upstream_attempts", "Attempts at an upstream", self.attempts.clone());
+        let help = "From an attempt's begin to its response's header or failure";
+        registry.register_with_unit(
+            "upstream_attempt_duration",
+            help,
+            Unit::Seconds,
+            self.attempt_durations.clone(),
+        );
+        let help = "0 closed, 1 half open, 2 open: the best of the upstream's endpoints";
+        registry.register("upstream_breaker_state", help, self.breakers.clone());
+        let help = "Messages that broke a contract or could not be mapped, by the caller's contract version";
+        registry.register("contract_violations", help, self.violations.clone());
+        registry.register(
+            "queue_waiting",
+            "Messages that wait for delivery",
+            self.queue_waiting.clone(),
+        );
+        registry.register(
+            "queue_messages",
+            "Messages by state, where they do not wait",
+            self.queue_messages.clone(),
+        );
+        let help = "Age of the oldest message that waits";
+        registry.register_with_unit("queue_oldest_age", help, Unit::Seconds, self.queue_oldest.clone());
+        registry.register(
+            "trace_spans_dropped",
+            "Spans that could not be exported",
+            self.spans_dropped.clone(),
+        );
+        registry.register(
+            "access_log_lines_dropped",
+            "Access lines that nobody took",
+            self.lines_dropped.clone(),
+        );
+        registry.register("snapshot", "Number of the snapshot in force", self.snapshot.clone());
+        let help = "When the snapshot went live, since 1970";
+        registry.register_with_unit("snapshot_since", help, Unit::Seconds, self.snapshot_since.clone());
+        registry.register(
+            "snapshot_reloads_failed",
+            "Changed files that could not go live",
+            self.reloads_failed.clone(),
+        );
+        registry.register_with_unit(
+            "process_cpu",
+            "User and system time so far",
+            Unit::Seconds,
+            self.cpu.clone(),
+        );
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Memory in use",
+            Unit::Bytes,
+            self.memory.clone(),
+        );
+    }
+}
+
+impl Metrics {
+    /// The series of one route. Asked again for the same, they go on counting.
+    pub fn route(&self, api: &str, operation: &str, version: &str) -> RouteMetrics {
+        let labels = RouteLabels {
+            api: api.to_owned(),
+            operation: operation.to_owned(),
+            version: version.to_owned(),
+        };
+        let request = |status, decision| {
+            let RouteLabels {
+                api,
+                operation,
+                version,
+            } = labels.clone();
+            // Made when first counted, so that the text does not list what never happened.
+            Lazy::new(RequestLabels {
+                api,
+                operation,
+                version,
+                status,
+                decision,
+            })
+        };
+        RouteMetrics {
+            metrics: self.clone(),
+            api: api.to_owned(),
+            requests: CLASSES.map(|status| DECISIONS.map(|decision| request(status, decision))),
+            duration: self.0.durations.get_or_create(&labels).clone(),
+            in_flight: self.0.in_flight.get_or_create(&labels).clone(),
+        }
+    }
+
+    /// The series of one upstream.
+    pub fn upstream(&self, name: &str) -> UpstreamMetrics {
+        let labels = UpstreamLabels {
+            upstream: name.to_owned(),
+        };
+        UpstreamMetrics {
+            metrics: self.clone(),
+            duration: self.0.attempt_durations.get_or_create(&labels).clone(),
+            breaker: self.0.breakers.get_or_create(&labels).clone(),
+            ok: self
+                .0
+                .attempts
+                .get_or_create(&AttemptLabels {
+                    upstream: name.to_owned(),
+                    outcome: "2xx",
+                })
+                .clone(),
+            name: labels.upstream,
+        }
+    }
+
+    /// The series of one API's contract version.
+    pub fn validation(&self, api: &str, version: &str) -> ValidationMetrics {
+        ValidationMetrics {
+            metrics: self.clone(),
+            api: api.to_owned(),
+            version: version.to_owned(),
+        }
+    }
+
+    /// A snapshot went live.
+    pub fn snapshot(&self, number: u64) {
+        self.0.snapshot.set(i64::try_from(number).unwrap_or(i64::MAX));
+        self.0.snapshot_since.set(Timestamp::now().as_duration().as_secs_f64());
+        self.reload_unchanged();
+    }
+
+    /// The files are as they were when the running snapshot was compiled.
+    pub fn reload_unchanged(&self) {
+        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Changed files could not go live.
+    pub fn reload_failed(&self, why: String) {
+        self.0.reloads_failed.inc();
+        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why the last change of the files is not live, where it is not.
+    pub fn last_error(&self) -> Option<String> {
+        self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The gateway takes no new requests any more.
+    pub fn draining(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the gateway is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// How the queue stands.
+    pub fn queue(&self, stats: &QueueStats) {
+        for lane in [Lane::Urgent, Lane::Standard, Lane::Bulk] {
+            let count = stats
+                .waiting
+                .iter()
+                .find(|(known, _)| *known == lane)
+                .map_or(0, |(_, count)| *count);
+            let name = match lane {
+                Lane::Urgent => "urgent",
+                Lane::Standard => "standard",
+                Lane::Bulk => "bulk",
+            };
+            self.0
+                .queue_waiting
+                .get_or_create(&LaneLabels { lane: name })
+                .set(signed(count));
+        }
+        for (state, count) in [
+            ("in_doubt", stats.in_doubt),
+            ("parked", stats.parked),
+            ("delivered", stats.delivered),
+            ("dead", stats.dead),
+            ("expired", stats.expired),
+        ] {
+            self.0
+                .queue_messages
+                .get_or_create(&StateLabels { state })
+                .set(signed(count));
+        }
+        self.0
+            .queue_oldest
+            .set(stats.oldest.map_or(0.0, |age| age.as_secs_f64()));
+    }
+
+    /// Spans were lost.
+    pub fn spans_dropped(&self, count: u64) {
+        self.0.spans_dropped.inc_by(count);
+    }
+
+    /// Access lines were lost.
+    pub fn log_lines_dropped(&self, count: u64) {
+        self.0.lines_dropped.inc_by(count);
+    }
+
+    /// Everything, in the `OpenMetrics` text format.
+    pub fn text(&self) -> String {
+        self.read_process();
+        let mut text = String::new();
+        // Writing to a String never fails.
+        let _ = encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// CPU time and memory of this process, as the kernel counts them.
+    fn read_process(&self) {
+        /// Clock ticks a second: fixed for all Linux user space.
+        const TICKS: f64 = 100.0;
+        const PAGE: i64 = 4_096;
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The name in parentheses may hold spaces; what follows it does not.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_ascii_whitespace()
+            .collect();
+        let field = |number: usize| {
+            fields
+                .get(number)
+                .and_then(|text| text.parse::<u32>().ok())
+                .map_or(0.0, f64::from)
+        };
+        self.0.cpu.set((field(11) + field(12)) / TICKS);
+        if let Some(pages) = fields.get(21).and_then(|text| text.parse::<i64>().ok()) {
+            self.0.memory.set(pages * PAGE);
+        }
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// A counter that exists once it has counted.
+struct Lazy {
+    labels: RequestLabels,
+    counter: std::sync::OnceLock<Counter>,
+}
+
+impl Lazy {
+    fn new(labels: RequestLabels) -> Self {
+        Self {
+            labels,
+            counter: std::sync::OnceLock::new(),
+        }
+    }
+
+    fn inc(&self, metrics: &Metrics) {
+        self.counter
+            .get_or_init(|| metrics.0.requests.get_or_create(&self.labels).clone())
+            .inc();
+    }
+}
+
+/// What one route counts.
+pub struct RouteMetrics {
+    metrics: Metrics,
+    api: String,
+    requests: [[Lazy; DECISIONS.len()]; CLASSES.len()],
+    duration: Histogram,
+    in_flight: Gauge,
+}
+
+/// A request under way; counted until it is dropped.
+pub struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl RouteMetrics {
+    /// A request begins.
+    pub fn begin(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
+    }
+
+    /// A request has ended.
+    pub fn record(&self, exchange: &Exchange, status: u16, ended: Instant) {
+        self.duration
+            .observe(ended.duration_since(exchange.started).as_secs_f64());
+        let trail = exchange.trail();
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        let decision = DECISIONS.iter().position(|name| *name == trail.decision()).unwrap_or(0);
+        self.requests[class][decision].inc(&self.metrics);
+        if let Some((problem, class)) = trail.refusal {
+            let labels = RefusalLabels {
+                api: self.api.clone(),
+                problem,
+                class: class.as_str(),
+            };
+            self.metrics.0.refusals.get_or_create(&labels).inc();
+        }
+    }
+}
+
+/// What one upstream counts.
+pub struct UpstreamMetrics {
+    metrics: Metrics,
+    name: String,
+    duration: Histogram,
+    breaker: Gauge,
+    ok: Counter,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// An answer with this status.
+    Status(u16),
+    /// No connection.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke.
+    Broken,
+}
+
+impl UpstreamMetrics {
+    /// An attempt has ended.
+    pub fn attempt(&self, result: AttemptResult, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
+        let outcome = match result {
+            AttemptResult::Status(200..=299) => {
+                self.ok.inc();
+                return;
+            }
+            AttemptResult::Status(status) => CLASSES[usize::from(status / 100).clamp(1, CLASSES.len()) - 1],
+            AttemptResult::Connect => "connect",
+            AttemptResult::Timeout => "timeout",
+            AttemptResult::Broken => "broken",
+        };
+        self.metrics
+            .0
+            .attempts
+            .get_or_create(&AttemptLabels {
+                upstream: self.name.clone(),
+                outcome,
+            })
+            .inc();
+    }
+
+    /// How the upstream's breaker stands.
+    pub fn breaker(&self, state: BreakerState) {
+        self.breaker.set(match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        });
+    }
+}
+
+/// What one contract version counts.
+pub struct ValidationMetrics {
+    metrics: Metrics,
+    api: String,
+    version: String,
+}
+
+impl ValidationMetrics {
+    fn count(&self, kind: &'static str) {
+        let labels = ContractLabels {
+            api: self.api.clone(),
+            version: self.version.clone(),
+            kind,
+        };
+        self.metrics.0.violations.get_or_create(&labels).inc();
+    }
+
+    /// A request does not conform.
+    pub fn request_violated(&self) {
+        self.count("request");
+    }
+
+    /// A response does not conform.
+    pub fn response_violated(&self) {
+        self.count("response");
+    }
+
+    /// A request cannot be mapped.
+    pub fn request_unmappable(&self) {
+        self.count("request_unmappable");
+    }
+
+    /// A response cannot be mapped.
+    pub fn response_unmappable(&self) {
+        self.count("response_unmappable");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::TraceContext;
+
+    #[test]
+    fn a_series_goes_on_counting_across_snapshots() {
+        let metrics = Metrics::default();
+        let trace = TraceContext {
+            trace_id: 1,
+            span_id: 1,
+            parent: None,
+            sampled: false,
+        };
+        let exchange = Exchange::new("r".into(), "c".into(), trace, "127.0.0.1:1".parse().unwrap(), false);
+        for _ in 0..2 {
+            metrics.route("erp", "get", "v1").record(&exchange, 200, Instant::now());
+        }
+        let expected = r#"crossdock_http_requests_total{api="erp",operation="get",version="v1",status="2xx",decision="answered"} 2"#;
+        assert!(metrics.text().contains(expected), "{}", metrics.text());
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_until_it_ends() {
+        let metrics = Metrics::default();
+        let route = metrics.route("erp", "get", "v1");
+        let under_way = route.begin();
+        assert!(
+            metrics
+                .text()
+                .contains(r#"in_flight{api="erp",operation="get",version="v1"} 1"#)
+        );
+        drop(under_way);
+        assert!(
+            metrics
+                .text()
+                .contains(r#"in_flight{api="erp",operation="get",version="v1"} 0"#)
+        );
+    }
+
+    #[test]
+    fn the_process_tells_its_memory() {
+        let text = Metrics::default().text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("crossdock_process_resident_memory_bytes "))
+            .unwrap();
+        assert!(
+            line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap() > 1_000_000,
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn the_last_error_goes_when_a_good_snapshot_comes() {
+        let metrics = Metrics::default();
+        metrics.reload_failed("line 3".into());
+        assert_eq!(metrics.last_error().as_deref(), Some("line 3"));
+        metrics.snapshot(2);
+        assert_eq!(metrics.last_error(), None);
+    }
+}
