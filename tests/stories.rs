@@ -1,1 +1,24 @@
+//! User stories, told through real sockets to the real program.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a story that cannot go on fails"
+)]
+
+#[path = "stories/harness.rs"]
+mod harness;
+
+#[path = "stories/orders.rs"]
+mod orders;
+#[path = "stories/outage.rs"]
+mod outage;
+#[path = "stories/protocols.rs"]
+mod protocols;
+#[path = "stories/publishing.rs"]
+mod publishing;
+#[path = "stories/refusals.rs"]
+mod refusals;
+#[path = "stories/telemetry.rs"]
+mod telemetry;
