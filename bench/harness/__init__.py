@@ -1,0 +1,1 @@
+"""Measures what a request costs in Crossdock and in its peers."""
