@@ -65,15 +65,20 @@ class Generator:
         connections = self.workload.connections
         log = self.folder / "h2load.log"
         log.unlink(missing_ok=True)
-        options = f"-t1 -c{connections} -m{self.workload.streams} -D{seconds} --log-file={log}".split()
+        options = f"-t1 -c{connections} -m{self.workload.streams} --log-file={log}".split()
         if rate:
-            options.append(f"--rps={rate / connections:.4f}")
+            # Connections opened two at a time, else all 64 send in the same moment, again and again: what is then
+            # measured is how long the queue of such a burst takes.
+            options += f"-n{rate * seconds} --rps={rate / connections:.4f} -r2 --rate-period=7ms".split()
+        else:
+            options.append(f"-D{seconds}")
         output = self._run(["h2load", *options, self.url], seconds)
         if "Application protocol: h2" not in output or "TLS Protocol: TLSv1.3" not in output:
             raise Failed(f"HTTP/2 over TLS 1.3 was not negotiated:\n{output}")
         requests = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
         statuses = re.search(r"(\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
-        if not requests or not statuses:
+        finished = re.search(r"finished in ([\d.]+)(ms|s),", output)
+        if not (requests and statuses and finished):
             raise Failed(f"h2load did not report a result:\n{output}")
         done, _, failed, errored, timeout = map(int, requests.groups())
         wrong = int(statuses[3]) + int(statuses[4])
@@ -84,6 +89,8 @@ class Generator:
         log.unlink()
         if not times:
             raise Failed(f"h2load completed no request:\n{output}")
+        if rate:
+            seconds = float(finished[1]) / (1000 if finished[2] == "ms" else 1)
         return _result(done, seconds, _percentile(times, 50) / 1e3, _percentile(times, 99) / 1e3, errors)
 
     def _run(self, command, seconds):

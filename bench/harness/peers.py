@@ -67,7 +67,8 @@ def prepare(name, binary):
     if name == "haproxy":
         return _version([find("haproxy"), "-v"])
     if name.startswith("envoy"):
-        return "Envoy " + _version([_envoy(), "--version"]).split("/")[1]
+        _envoy()
+        return f"Envoy {ENVOY_VERSION}"
     if name == "node":
         return "Node " + _version([_node(), "--version"])
     raise KeyError(name)

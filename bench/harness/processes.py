@@ -169,4 +169,5 @@ def _signal_group(pid, number):
 
 
 def _die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Asked to end rather than killed, so that nginx takes its workers along.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -115,11 +115,11 @@ def _short(error):
 def _footnotes(report):
     settings, machine = report["settings"], report["machine"]
     notes = [
-        f"Medians of {settings['rounds']} rounds of {settings['seconds']} s; ratios to the reference: "
+        f"Rounds: {settings['rounds']} of {settings['seconds']} s, of which the median; ratios to the reference: "
         + ", ".join(f"{w} {r}" for w, r in report["references"].items()) + ".",
         "CPU: user and system time of all the gateway's processes, by requests completed at saturation.",
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; "
-        + ", ".join(report["versions"].values()) + ".",
+        + ", ".join(dict.fromkeys(report["versions"].values())) + ".",
     ]
     if any("≥" in row[4] for row in table(report)):
         notes.append("≥: the gateway's core was not full (the load's was, or others used it): it could do more.")
