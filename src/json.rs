@@ -4,6 +4,7 @@
 //! shared by all policies of a request; [`Value`] is a cursor into it. Numbers stay the text they were sent as, because
 //! `19.90` has to leave as `19.90`.
 
+mod build;
 mod number;
 mod out;
 mod parse;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub use build::{Begun, Builder, Mark, MemberName};
 pub use number::Decimal;
 pub use out::Out;
 pub use schema::{Tape, exact_options};
@@ -144,6 +146,12 @@ impl Document {
     }
 }
 
+impl From<Document> for Bytes {
+    fn from(document: Document) -> Self {
+        document.text.into()
+    }
+}
+
 impl<'a> Value<'a> {
     fn node(self) -> Node {
         self.document.nodes[self.index]
@@ -217,6 +225,27 @@ impl<'a> Value<'a> {
             Kind::Array => value.elements().nth(array_index(token)?),
             _ => None,
         })
+    }
+
+    /// Where this stands in its document. Searched for from the outermost value: not for the data path.
+    pub fn pointer(self) -> Pointer {
+        let mut tokens = Vec::new();
+        let mut around = self.document.root();
+        let holds = |value: Value<'_>| (value.index..value.node().next as usize).contains(&self.index);
+        while around.index != self.index {
+            let member = around.members().find(|(_, value)| holds(*value));
+            let element = || around.elements().enumerate().find(|(_, value)| holds(*value));
+            let (token, inner) = match member {
+                Some((name, value)) => (name.text().into_owned(), value),
+                None => match element() {
+                    Some((position, value)) => (position.to_string(), value),
+                    None => break,
+                },
+            };
+            tokens.push(token);
+            around = inner;
+        }
+        Pointer { tokens }
     }
 
     /// Names and values in the order they were sent; nothing if this is no object.
@@ -297,6 +326,14 @@ fn canonical_string(text: &str, sink: &mut impl FnMut(&[u8])) {
 pub struct Name<'a>(Value<'a>);
 
 impl<'a> Name<'a> {
+    /// The name's bytes where they stand; nothing if it was written with escapes.
+    #[inline]
+    pub fn as_it_stands(self) -> Option<&'a [u8]> {
+        let node = self.0.node();
+        let bytes = self.0.document.text.as_bytes();
+        (!node.is_escaped()).then(|| &bytes[node.start as usize..node.end as usize])
+    }
+
     /// The name, borrowed unless it was written with escapes.
     pub fn text(self) -> Cow<'a, str> {
         self.0.as_str().unwrap_or_default()
@@ -304,10 +341,9 @@ impl<'a> Name<'a> {
 
     /// Whether it is this one.
     pub fn is(self, name: &str) -> bool {
-        if self.0.node().is_escaped() {
-            self.text() == name
-        } else {
-            self.0.slice() == name
+        match self.as_it_stands() {
+            Some(bytes) => bytes == name.as_bytes(),
+            None => self.text() == name,
         }
     }
 }

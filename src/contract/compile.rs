@@ -74,9 +74,7 @@ pub(super) fn compile(
         }
     }
     compiler.warn_unused();
-    let programs = Programs {
-        list: compiler.programs,
-    };
+    let programs = Programs::new(compiler.programs);
     let mut mistakes = compiler.mistakes;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     mistakes.dedup();
@@ -405,12 +403,7 @@ impl Compiler<'_> {
         steps.check(self, subject, &nested);
         let is_identity = ops.is_empty() && losses.is_empty() && nested.is_empty();
         let (up, down) = sides(self, subject, &steps);
-        self.programs[index] = Program {
-            is_identity,
-            nested,
-            up,
-            down,
-        };
+        self.programs[index] = Program::new(is_identity, nested, up, down);
     }
 
     fn each(&mut self, subject: &Type<'_>, each: &super::steps::Each<'_>) -> Option<usize> {

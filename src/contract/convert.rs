@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::spec::{DateForm, More};
-use crate::json::{Decimal, Out};
+use crate::json::{Decimal, Kind, Value};
 
 /// A change of one value, in one direction. A value that it does not fit is an error, never a guess.
 #[derive(Clone, Debug)]
@@ -52,39 +52,43 @@ pub(super) struct DateChange {
     pub time: Time,
 }
 
+/// A plain value that a change made.
+#[derive(Debug)]
+pub(super) enum Plain<'a> {
+    Text(Cow<'a, str>),
+    /// The text of a JSON number.
+    Number(Cow<'a, str>),
+}
+
+impl<'a> Plain<'a> {
+    /// A string's content, a number's digits.
+    pub(super) fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) | Self::Number(text) => text,
+        }
+    }
+}
+
 impl Change {
-    /// Changes a value. The error is a phrase that names the value.
-    pub(super) fn apply<'a>(&'a self, mut value: Out<'a>) -> Result<Out<'a>, String> {
-        if let Self::Keep = self {
-            return Ok(value);
-        }
-        value.open();
-        match (self, value) {
-            // Null has no code, no digits and no date. Whether it may stand there, the target's schema says.
-            // What is said of a value is said of each in a list of them.
-            (
-                change @ (Self::Table(_)
-                | Self::NumberToText { .. }
-                | Self::TextToNumber { .. }
-                | Self::Date(_)
-                | Self::Strip { .. }
-                | Self::Pad { .. }),
-                Out::Arr(items),
-            ) => {
-                let changed: Result<_, _> = items.into_iter().map(|item| change.apply(item)).collect();
-                changed.map(Out::Arr)
+    /// Whether it turns one plain value into another.
+    pub(super) fn is_plain(&self) -> bool {
+        !matches!(self, Self::Keep | Self::Wrap | Self::Single { .. })
+    }
+
+    /// Changes a plain value. The error is a phrase that names the value.
+    pub(super) fn plain<'v>(&'v self, value: Value<'v>) -> Result<Plain<'v>, String> {
+        let changed = match (self, value.kind()) {
+            (Self::Table(codes), Kind::String) => Plain::Text(Cow::Borrowed(codes.translate(&text(value))?)),
+            (Self::NumberToText { scale, pad }, Kind::Number) => {
+                Plain::Text(number_to_text(Cow::Borrowed(value.raw()), *scale, *pad)?)
             }
-            (change, Out::Null) if !matches!(change, Self::Wrap) => Ok(Out::Null),
-            (Self::Wrap, value) => Ok(Out::Arr(vec![value])),
-            (Self::Single { more, separator }, Out::Arr(items)) => single(items, *more, separator),
-            (Self::Table(codes), Out::Str(code)) => codes.translate(&code).map(|code| Out::Str(Cow::Borrowed(code))),
-            (Self::NumberToText { scale, pad }, Out::Num(text)) => number_to_text(text, *scale, *pad),
-            (Self::TextToNumber { scale }, Out::Str(text)) => text_to_number(text, *scale),
-            (Self::Date(change), Out::Str(text)) => change.apply(&text).map(|text| Out::Str(Cow::Owned(text))),
-            (Self::Strip { char, width }, Out::Str(text)) => strip(text, *char, *width),
-            (Self::Pad { char, width }, Out::Str(text)) => pad(&text, *char, *width),
-            (change, value) => Err(format!("{} where {} is expected", name(&value), change.expects())),
-        }
+            (Self::TextToNumber { scale }, Kind::String) => Plain::Number(text_to_number(text(value), *scale)?),
+            (Self::Date(change), Kind::String) => Plain::Text(Cow::Owned(change.apply(&text(value))?)),
+            (Self::Strip { char, width }, Kind::String) => Plain::Text(strip(text(value), *char, *width)?),
+            (Self::Pad { char, width }, Kind::String) => Plain::Text(pad(&text(value), *char, *width)?.into()),
+            (change, kind) => return Err(format!("{} where {} is expected", name(kind), change.expects())),
+        };
+        Ok(changed)
     }
 
     fn expects(&self) -> &'static str {
@@ -100,16 +104,18 @@ impl Change {
     }
 }
 
-fn name(value: &Out<'_>) -> &'static str {
-    match value {
-        Out::Absent => "nothing",
-        Out::Null => "null",
-        Out::Bool(_) => "true or false",
-        Out::Num(_) => "a number",
-        Out::Str(_) => "text",
-        Out::Raw(_) => "a value",
-        Out::Arr(_) => "a list",
-        Out::Obj(_) => "an object",
+fn text(value: Value<'_>) -> Cow<'_, str> {
+    value.as_str().unwrap_or_default()
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Null => "null",
+        Kind::Bool => "true or false",
+        Kind::Number => "a number",
+        Kind::String => "text",
+        Kind::Array => "a list",
+        Kind::Object => "an object",
     }
 }
 
@@ -122,21 +128,6 @@ fn shown(text: &str) -> String {
     format!("`{}`", short.escape_debug())
 }
 
-fn single<'a>(items: Vec<Out<'a>>, more: More, separator: &str) -> Result<Out<'a>, String> {
-    let count = items.len();
-    if more == More::Join && count > 1 {
-        let texts: Option<Vec<_>> = items.iter().map(Out::as_text).collect();
-        return texts
-            .map(|texts| Out::Str(Cow::Owned(texts.join(separator))))
-            .ok_or_else(|| "a list of something else than texts cannot be joined".to_owned());
-    }
-    if more == More::Error && count > 1 {
-        return Err(format!("a list of {count} items where only one can be carried"));
-    }
-    // An empty list says nothing, and so does a field that is not there.
-    Ok(items.into_iter().next().unwrap_or(Out::Absent))
-}
-
 impl Codes {
     fn translate(&self, code: &str) -> Result<&str, String> {
         let found = match self.rows.get(code) {
@@ -147,29 +138,29 @@ impl Codes {
     }
 }
 
-fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Out<'_>, String> {
+fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Cow<'_, str>, String> {
     let digits = scale.filter(|_| pad).map(usize::from);
     let is_plain = !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
     let fraction = fraction_digits(&text);
     // Nearly all amounts are written as they are wanted.
     if is_plain && digits.is_none_or(|digits| digits == fraction) && scale.is_none_or(|most| fraction <= most.into()) {
-        return Ok(Out::Str(text));
+        return Ok(text);
     }
     let number = parse(&text)?;
     within(&number, &text, scale)?;
     if is_plain && !pad {
-        return Ok(Out::Str(text));
+        return Ok(text);
     }
     let plain = number
         .plain(digits)
         .ok_or_else(|| format!("{} has more digits than can be written out", shown(&text)))?;
-    Ok(Out::Str(Cow::Owned(plain)))
+    Ok(Cow::Owned(plain))
 }
 
-fn text_to_number(text: Cow<'_, str>, scale: Option<u8>) -> Result<Out<'_>, String> {
+fn text_to_number(text: Cow<'_, str>, scale: Option<u8>) -> Result<Cow<'_, str>, String> {
     let number = parse(&text)?;
     within(&number, &text, scale)?;
-    Ok(Out::Num(text))
+    Ok(text)
 }
 
 fn parse(text: &str) -> Result<Decimal<'_>, String> {
@@ -279,7 +270,7 @@ fn write_date(date: Date, form: DateForm) -> String {
     text
 }
 
-fn strip(text: Cow<'_, str>, char: char, width: u8) -> Result<Out<'_>, String> {
+fn strip(text: Cow<'_, str>, char: char, width: u8) -> Result<Cow<'_, str>, String> {
     let length = text.chars().count();
     if length != usize::from(width) {
         // Anything else would come back with another length.
@@ -292,10 +283,10 @@ fn strip(text: Cow<'_, str>, char: char, width: u8) -> Result<Out<'_>, String> {
     if stripped.is_empty() {
         return Err("a text that is nothing but padding".to_owned());
     }
-    Ok(Out::Str(stripped))
+    Ok(stripped)
 }
 
-fn pad<'a>(text: &str, char: char, width: u8) -> Result<Out<'a>, String> {
+fn pad(text: &str, char: char, width: u8) -> Result<String, String> {
     let length = text.chars().count();
     let width = usize::from(width);
     if length > width {
@@ -308,25 +299,30 @@ fn pad<'a>(text: &str, char: char, width: u8) -> Result<Out<'a>, String> {
     let mut padded = String::with_capacity(width * char.len_utf8());
     padded.extend(std::iter::repeat_n(char, width - length));
     padded.push_str(text);
-    Ok(Out::Str(Cow::Owned(padded)))
+    Ok(padded)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::json::Document;
 
-    fn text(value: &str) -> Out<'static> {
-        Out::Str(Cow::Owned(value.to_owned()))
+    fn text(value: &str) -> Document {
+        Document::of_string(value)
     }
 
-    fn number(value: &str) -> Out<'static> {
-        Out::Num(Cow::Owned(value.to_owned()))
+    fn number(value: &str) -> Document {
+        Document::parse(Bytes::copy_from_slice(value.as_bytes())).unwrap()
     }
 
-    fn changed(change: &Change, value: Out<'static>) -> Result<String, String> {
-        // The change outlives the value it is applied to, as programs outlive requests.
-        let written = change.apply(value)?.into_bytes();
-        Ok(String::from_utf8(written).unwrap())
+    fn changed(change: &Change, value: &Document) -> Result<String, String> {
+        let changed = change.plain(value.root())?;
+        Ok(match changed {
+            Plain::Text(text) => format!("\"{text}\""),
+            Plain::Number(text) => text.into_owned(),
+        })
     }
 
     fn date(from: DateForm, to: DateForm) -> Change {
@@ -344,20 +340,20 @@ mod tests {
             scale: None,
             pad: false,
         };
-        assert_eq!(changed(&plain, number("19.90")).unwrap(), r#""19.90""#);
+        assert_eq!(changed(&plain, &number("19.90")).unwrap(), r#""19.90""#);
         assert_eq!(
-            changed(&plain, number("12345678901234567890.120")).unwrap(),
+            changed(&plain, &number("12345678901234567890.120")).unwrap(),
             r#""12345678901234567890.120""#
         );
-        assert_eq!(changed(&plain, number("1e2")).unwrap(), r#""100""#);
+        assert_eq!(changed(&plain, &number("1e2")).unwrap(), r#""100""#);
         let cents = Change::NumberToText {
             scale: Some(2),
             pad: true,
         };
-        assert_eq!(changed(&cents, number("5")).unwrap(), r#""5.00""#);
-        assert_eq!(changed(&cents, number("5.1000")).unwrap(), r#""5.10""#);
+        assert_eq!(changed(&cents, &number("5")).unwrap(), r#""5.00""#);
+        assert_eq!(changed(&cents, &number("5.1000")).unwrap(), r#""5.10""#);
         let back = Change::TextToNumber { scale: Some(2) };
-        assert_eq!(changed(&back, text("19.90")).unwrap(), "19.90");
+        assert_eq!(changed(&back, &text("19.90")).unwrap(), "19.90");
     }
 
     #[test]
@@ -367,15 +363,15 @@ mod tests {
             pad: true,
         };
         assert!(
-            changed(&cents, number("5.105"))
+            changed(&cents, &number("5.105"))
                 .unwrap_err()
                 .contains("more than 2 digits")
         );
-        assert!(changed(&cents, number("1e99")).unwrap_err().contains("more digits"));
+        assert!(changed(&cents, &number("1e99")).unwrap_err().contains("more digits"));
         let back = Change::TextToNumber { scale: None };
         for wrong in ["", "1,50", "1.", "12 EUR", "NaN", "0x10", "01.5"] {
             assert!(
-                changed(&back, text(wrong))
+                changed(&back, &text(wrong))
                     .unwrap_err()
                     .contains("not a decimal number"),
                 "{wrong}"
@@ -386,7 +382,7 @@ mod tests {
     #[test]
     fn dates_that_do_not_exist_are_refused() {
         let iso = date(DateForm::German, DateForm::Iso);
-        assert_eq!(changed(&iso, text("29.02.2028")).unwrap(), r#""2028-02-29""#);
+        assert_eq!(changed(&iso, &text("29.02.2028")).unwrap(), r#""2028-02-29""#);
         for wrong in [
             "22.85.2126",
             "29.02.2027",
@@ -397,28 +393,31 @@ mod tests {
             "0é.02.2026",
         ] {
             assert!(
-                changed(&iso, text(wrong)).unwrap_err().contains("not a date"),
+                changed(&iso, &text(wrong)).unwrap_err().contains("not a date"),
                 "{wrong}"
             );
         }
         let compact = date(DateForm::Iso, DateForm::Compact);
-        assert_eq!(changed(&compact, text("2026-11-20")).unwrap(), r#""20261120""#);
+        assert_eq!(changed(&compact, &text("2026-11-20")).unwrap(), r#""20261120""#);
     }
 
     #[test]
     fn a_day_becomes_a_point_in_time_in_its_zone() {
         let up = date(DateForm::Iso, DateForm::Timestamp);
         assert_eq!(
-            changed(&up, text("2026-11-20")).unwrap(),
+            changed(&up, &text("2026-11-20")).unwrap(),
             r#""2026-11-20T18:00:00+01:00""#
         );
         assert_eq!(
-            changed(&up, text("2026-07-20")).unwrap(),
+            changed(&up, &text("2026-07-20")).unwrap(),
             r#""2026-07-20T18:00:00+02:00""#
         );
         let down = date(DateForm::Timestamp, DateForm::Iso);
-        assert_eq!(changed(&down, text("2026-11-20T23:30:00Z")).unwrap(), r#""2026-11-21""#);
-        assert!(changed(&down, text("2026-11-20")).unwrap_err().contains("RFC 3339"));
+        assert_eq!(
+            changed(&down, &text("2026-11-20T23:30:00Z")).unwrap(),
+            r#""2026-11-21""#
+        );
+        assert!(changed(&down, &text("2026-11-20")).unwrap_err().contains("RFC 3339"));
     }
 
     #[test]
@@ -427,17 +426,21 @@ mod tests {
             Change::Strip { char: '0', width: 10 },
             Change::Pad { char: '0', width: 10 },
         );
-        assert_eq!(changed(&strip, text("0000100234")).unwrap(), r#""100234""#);
-        assert_eq!(changed(&pad, text("100234")).unwrap(), r#""0000100234""#);
-        assert!(changed(&strip, text("100234")).unwrap_err().contains("6 characters"));
+        assert_eq!(changed(&strip, &text("0000100234")).unwrap(), r#""100234""#);
+        assert_eq!(changed(&pad, &text("100234")).unwrap(), r#""0000100234""#);
+        assert!(changed(&strip, &text("100234")).unwrap_err().contains("6 characters"));
         assert!(
-            changed(&strip, text("0000000000"))
+            changed(&strip, &text("0000000000"))
                 .unwrap_err()
                 .contains("nothing but padding")
         );
-        assert!(changed(&pad, text("12345678901")).unwrap_err().contains("more than 10"));
         assert!(
-            changed(&pad, text("0123"))
+            changed(&pad, &text("12345678901"))
+                .unwrap_err()
+                .contains("more than 10")
+        );
+        assert!(
+            changed(&pad, &text("0123"))
                 .unwrap_err()
                 .contains("cannot be told from padding")
         );
@@ -455,34 +458,18 @@ mod tests {
                 otherwise: otherwise.map(Into::into),
             }))
         };
-        assert_eq!(changed(&codes(None), text("a")).unwrap(), r#""b""#);
+        assert_eq!(changed(&codes(None), &text("a")).unwrap(), r#""b""#);
         assert!(
-            changed(&codes(None), text("c"))
+            changed(&codes(None), &text("c"))
                 .unwrap_err()
                 .contains("`c` has no counterpart")
         );
-        assert_eq!(changed(&codes(Some("z")), text("c")).unwrap(), r#""z""#);
-        assert!(changed(&codes(Some("z")), text("x")).is_err());
+        assert_eq!(changed(&codes(Some("z")), &text("c")).unwrap(), r#""z""#);
+        assert!(changed(&codes(Some("z")), &text("x")).is_err());
         assert!(
-            changed(&codes(None), number("1"))
+            changed(&codes(None), &number("1"))
                 .unwrap_err()
                 .contains("a number where a code")
         );
-        let list = Out::Arr(vec![text("a"), text("a")]);
-        assert_eq!(changed(&codes(None), list).unwrap(), r#"["b","b"]"#);
-    }
-
-    #[test]
-    fn a_list_becomes_one_value_only_as_it_was_agreed() {
-        let single = |more| Change::Single {
-            more,
-            separator: ", ".into(),
-        };
-        let list = || Out::Arr(vec![text("a"), text("b")]);
-        assert_eq!(changed(&single(More::Join), list()).unwrap(), r#""a, b""#);
-        assert_eq!(changed(&single(More::Drop), list()).unwrap(), r#""a""#);
-        assert!(changed(&single(More::Error), list()).unwrap_err().contains("2 items"));
-        assert_eq!(changed(&Change::Wrap, text("a")).unwrap(), r#"["a"]"#);
-        assert!(changed(&single(More::Join), text("a")).is_err());
     }
 }

@@ -262,33 +262,7 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
             down.fills.push((drop.path.clone(), value.clone()));
         }
     }
-    for side in [&mut up, &mut down] {
-        side.prune = emptied(side);
-    }
     (up, down)
-}
-
-/// Objects that a side takes everything out of, innermost first.
-fn emptied(side: &Side) -> Vec<Path> {
-    let moved = side
-        .moves
-        .iter()
-        .filter(|step| step.from != step.to)
-        .map(|step| &step.from);
-    let taken = moved
-        .chain(&side.drops)
-        .chain(side.expects.iter().map(|expect| &expect.path));
-    let mut objects: Vec<Path> = taken
-        .flat_map(|path| (1..path.len()).map(|depth| path[..depth].into()))
-        .collect();
-    objects.sort_by_key(|path| std::cmp::Reverse(path.len()));
-    let mut unique: Vec<Path> = Vec::new();
-    for object in objects {
-        if !unique.contains(&object) {
-            unique.push(object);
-        }
-    }
-    unique
 }
 
 /// Names a closed object takes, sorted; `None` if it takes any.

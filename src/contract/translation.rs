@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,7 +12,7 @@ use super::operation::{Operation, StatusKey, find_media};
 use super::parameter::parse_query;
 use super::program::{Fault, Programs};
 use super::spec::Direction;
-use crate::json::{Document, Out, Pointer};
+use crate::json::{Builder, Document, Kind, MemberName, Pointer, Value};
 
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -60,7 +59,7 @@ pub struct MappedRequest {
     /// Path and query, encoded, below wherever the upstream serves the API.
     pub path_and_query: String,
     /// The body, if there is one.
-    pub body: Option<Bytes>,
+    pub body: Option<Document>,
 }
 
 /// A response in the caller's version.
@@ -69,7 +68,7 @@ pub struct MappedResponse {
     /// The caller's status code.
     pub status: StatusCode,
     /// The body, if there is one.
-    pub body: Option<Bytes>,
+    pub body: Option<Document>,
 }
 
 /// A message has a value that no value of the other version corresponds to.
@@ -215,20 +214,26 @@ impl Translation {
                 names.len()
             )));
         }
+        if self.is_carried(|own| own.path) {
+            let find = |name: &str| {
+                let position = names.iter().position(|known| known == name)?;
+                Some(Cow::Borrowed(values[position].as_str()))
+            };
+            return self.fill_template(find);
+        }
         let values = names.iter().zip(values);
-        let mut values = Out::Obj(
-            values
-                .map(|(name, value)| (Cow::Borrowed(name.as_str()), Out::Str(Cow::Borrowed(value.as_str()))))
-                .collect(),
-        );
-        self.run_parameters(&mut values, "path", |own| own.path)?;
+        let given = values.map(|(name, value)| (name.as_str(), vec![value.as_str()]));
+        let mapped = self.run_parameters(parameters(given), "path", |own| own.path)?;
+        self.fill_template(|name| mapped.root().get(name).and_then(text))
+    }
+
+    /// The upstream's path.
+    fn fill_template<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Result<String, Unmappable> {
         let mut path = String::with_capacity(64);
         let mut rest = self.upstream().template.as_str();
         while let Some((literal, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').unwrap_or((after, ""));
-            let found = values.find(&[name.into()]);
-            let value = found.as_ref().and_then(|value| value.as_text());
-            let value = value.ok_or_else(|| Unmappable::new(format!("no value for `{{{name}}}` in the path")))?;
+            let value = value(name).ok_or_else(|| Unmappable::new(format!("no value for `{{{name}}}` in the path")))?;
             if matches!(&*value, "" | "." | "..") {
                 // The upstream would read another path.
                 return Err(Unmappable {
@@ -245,41 +250,31 @@ impl Translation {
     }
 
     fn query(&self, query: Option<&str>) -> Result<Option<String>, Unmappable> {
-        let is_carried = |(index, (step, _)): (usize, &(Arc<Step>, Direction))| {
-            self.operation_step(index)
-                .is_some_and(|own| step.programs.list[own.query].is_identity)
-        };
-        if self.stages.iter().enumerate().all(is_carried) {
+        if self.is_carried(|own| own.query) {
             return Ok(query.map(str::to_owned));
         }
-        let mut values: Vec<(Cow<'_, str>, Out<'_>)> = Vec::new();
+        let mut given: Vec<(String, Vec<String>)> = Vec::new();
         for (name, value) in parse_query(query.unwrap_or_default()) {
             let value = value.ok_or_else(|| Unmappable {
                 detail: "a value that is not text in UTF-8".to_owned(),
                 pointer: format!("query:{name}"),
             })?;
-            let value = Out::Str(Cow::Owned(value));
-            match values.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, Out::Arr(list))) => list.push(value),
-                Some((_, first)) => *first = Out::Arr(vec![std::mem::replace(first, Out::Absent), value]),
-                None => values.push((Cow::Owned(name), value)),
+            match given.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, values)) => values.push(value),
+                None => given.push((name, vec![value])),
             }
         }
-        let mut values = Out::Obj(values);
-        self.run_parameters(&mut values, "query", |own| own.query)?;
+        let given = given
+            .iter()
+            .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()));
+        let mapped = self.run_parameters(parameters(given), "query", |own| own.query)?;
         let mut encoded = String::with_capacity(64);
-        if let Out::Obj(values) = &values {
-            for (name, value) in values {
-                let list = if let Out::Arr(list) = value {
-                    list.as_slice()
-                } else {
-                    std::slice::from_ref(value)
-                };
-                for value in list.iter().filter_map(Out::as_text) {
-                    let separator = if encoded.is_empty() { "" } else { "&" };
-                    let name = utf8_percent_encode(name, ENCODED);
-                    let _ = write!(encoded, "{separator}{name}={}", utf8_percent_encode(&value, ENCODED));
-                }
+        for (name, value) in mapped.root().members() {
+            for value in each(value).filter_map(text) {
+                let separator = if encoded.is_empty() { "" } else { "&" };
+                let name = name.text();
+                let name = utf8_percent_encode(&name, ENCODED);
+                let _ = write!(encoded, "{separator}{name}={}", utf8_percent_encode(&value, ENCODED));
             }
         }
         Ok(Some(encoded))
@@ -292,27 +287,24 @@ impl Translation {
         if names.is_empty() {
             return Ok(None);
         }
-        let mut values: Vec<(Cow<'_, str>, Out<'_>)> = Vec::new();
+        let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
         for name in &names {
-            if let (Some(value), true) = (headers.get(*name), !values.iter().any(|(other, _)| other == name)) {
+            if let (Some(value), true) = (headers.get(*name), !given.iter().any(|(other, _)| other == name)) {
                 let value = value.to_str().map_err(|_| Unmappable {
                     detail: "a value that is not plain text".to_owned(),
                     pointer: format!("header:{name}"),
                 })?;
-                values.push((Cow::Borrowed(name), Out::Str(Cow::Borrowed(value))));
+                given.push((name, vec![value]));
             }
         }
-        let mut values = Out::Obj(values);
-        self.run_parameters(&mut values, "header", |own| own.header)?;
+        let values = self.run_parameters(parameters(given), "header", |own| own.header)?;
         let mut mapped = headers.clone();
         for name in names {
             mapped.remove(name);
         }
-        let Out::Obj(values) = &values else {
-            return Ok(Some(mapped));
-        };
-        for (name, value) in values {
-            let Some(text) = value.as_text() else { continue };
+        for (name, value) in values.root().members() {
+            let Some(text) = text(value) else { continue };
+            let name = name.text();
             let field = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(&text).ok());
             let (field, text) = field.ok_or_else(|| Unmappable {
                 detail: "a value that no header field can carry".to_owned(),
@@ -323,17 +315,25 @@ impl Translation {
         Ok(Some(mapped))
     }
 
-    fn run_parameters<'a>(
-        &'a self,
-        values: &mut Out<'a>,
+    /// Whether no mapping on the way has steps for these parameters.
+    fn is_carried(&self, program: impl Fn(&OperationStep) -> usize) -> bool {
+        self.stages.iter().enumerate().all(|(index, (step, _))| {
+            self.operation_step(index)
+                .is_some_and(|own| step.programs.list[program(own)].is_identity)
+        })
+    }
+
+    fn run_parameters(
+        &self,
+        mut values: Document,
         place: &str,
         program: impl Fn(&OperationStep) -> usize,
-    ) -> Result<(), Unmappable> {
+    ) -> Result<Document, Unmappable> {
         for (index, (step, way)) in self.stages.iter().enumerate() {
             let Some(own) = self.operation_step(index) else {
                 return Err(Unmappable::new("the operation is not mapped"));
             };
-            step.programs.run(program(own), *way, values).map_err(|fault| {
+            values = step.programs.run(program(own), *way, &values).map_err(|fault| {
                 let mut tokens = fault.tokens;
                 for (index, (step, way)) in self.stages[..index].iter().enumerate().rev() {
                     if let Some(own) = self.operation_step(index) {
@@ -346,21 +346,61 @@ impl Translation {
                 }
             })?;
         }
-        Ok(())
+        Ok(values)
     }
 }
 
-/// Runs the programs of a chain one after the other over the same tree, and writes it once.
-fn translate(body: &Document, programs: &[(&Step, usize, Direction)]) -> Result<Bytes, Unmappable> {
-    let mut value = Out::Raw(body.root());
-    for (index, (step, program, way)) in programs.iter().enumerate() {
-        step.programs
-            .run(*program, *way, &mut value)
-            .map_err(|fault| sent_as(fault, &programs[..index]))?;
+/// Parameters as an object; one that is given several times is a list.
+fn parameters<'v>(given: impl IntoIterator<Item = (&'v str, Vec<&'v str>)>) -> Document {
+    let mut builder = Builder::with_capacity(256, 16);
+    let object = builder.begin_object();
+    for (name, values) in given {
+        builder.name(object, &MemberName::new(name));
+        if let [value] = values[..] {
+            builder.string(value);
+            continue;
+        }
+        let list = builder.begin_array();
+        for value in values {
+            builder.element(list);
+            builder.string(value);
+        }
+        builder.end(list);
     }
-    let mut bytes = Vec::with_capacity(body.text().len() * 5 / 4 + 64);
-    value.write(&mut bytes);
-    Ok(bytes.into())
+    builder.end(object);
+    // Header fields and targets are bounded far below what a document may hold.
+    builder.finish().unwrap_or_else(|| Document::of_string(""))
+}
+
+/// The elements of a list, or the one value.
+fn each(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
+    let single = (value.kind() != Kind::Array).then_some(value);
+    value.elements().chain(single)
+}
+
+/// A plain value as a parameter is written.
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
+    match value.kind() {
+        Kind::String => value.as_str(),
+        Kind::Number | Kind::Bool => Some(Cow::Borrowed(value.raw())),
+        Kind::Null | Kind::Array | Kind::Object => None,
+    }
+}
+
+/// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it.
+fn translate(body: &Document, programs: &[(&Step, usize, Direction)]) -> Result<Document, Unmappable> {
+    let mut made: Option<Document> = None;
+    for (index, (step, program, way)) in programs.iter().enumerate() {
+        if step.programs.list[*program].is_identity {
+            continue;
+        }
+        let translated = step
+            .programs
+            .run(*program, *way, made.as_ref().unwrap_or(body))
+            .map_err(|fault| sent_as(fault, &programs[..index]))?;
+        made = Some(translated);
+    }
+    Ok(made.unwrap_or_else(|| body.clone()))
 }
 
 /// A fault in the words of the message as it was sent: the programs before it are followed backwards.

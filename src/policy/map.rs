@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header, response::Parts};
 use super::{
     Handling, Next, Policy, Request, Response,
     buffer::Payload,
-    validate::{OwnAnswer, is_json, with_body},
+    validate::{OwnAnswer, Parsed, is_json, with_body},
 };
 use crate::{
     body::Body,
@@ -80,23 +80,17 @@ impl Map {
             })?;
         *request.method_mut() = mapped.method;
         request.extensions_mut().insert(Target(mapped.path_and_query));
-        if let Some(body) = mapped.body {
-            self.check_mapped(&body)?;
+        if let Some(document) = mapped.body {
+            self.check_mapped(&document)?;
             request.headers_mut().remove(header::CONTENT_LENGTH);
-            *request.body_mut() = Body::from(body);
+            *request.body_mut() = Body::from(Bytes::from(document));
         }
         Ok(request)
     }
 
     /// What the mapping made must be what the upstream's version promises, else nothing is sent.
-    fn check_mapped(&self, body: &Bytes) -> Result<(), Refusal> {
-        let violations = match Document::parse(body.clone()) {
-            Ok(document) => self.operation.check_request_body(&document),
-            Err(error) => vec![crate::problem::Violation {
-                at: String::new(),
-                what: error.to_string(),
-            }],
-        };
+    fn check_mapped(&self, document: &Document) -> Result<(), Refusal> {
+        let violations = self.operation.check_request_body(document);
         if violations.is_empty() {
             return Ok(());
         }
@@ -146,7 +140,13 @@ pub(crate) fn answer(
         .response(parts.status, &mut parts.headers, document.as_ref())
         .map_err(|unmappable| withheld(upstream, format!("{} at `{}`", unmappable.detail, unmappable.pointer)))?;
     parts.status = mapped.status;
-    Ok(with_body(parts, mapped.body.unwrap_or_default()))
+    let Some(document) = mapped.body else {
+        return Ok(with_body(parts, Bytes::new()));
+    };
+    let document = Arc::new(document);
+    let bytes = Bytes::copy_from_slice(document.text().as_bytes());
+    parts.extensions.insert(Parsed(document));
+    Ok(with_body(parts, bytes))
 }
 
 fn parse(upstream: &Arc<str>, status: StatusCode, headers: &HeaderMap, bytes: Bytes) -> Result<Document, Refusal> {

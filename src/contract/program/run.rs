@@ -1,0 +1,474 @@
+//! Runs programs over a document and writes the translated one.
+
+use std::borrow::Cow;
+
+use super::super::convert::{Change, Plain};
+use super::super::spec::{Agree, Direction, More};
+use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
+use super::{Fault, Outward, Program, Programs};
+use crate::json::{Begun, Builder, Document, Kind, Value};
+
+/// Of a member that no step names.
+const UNNAMED: u16 = u16::MAX;
+
+/// One run over one document.
+pub(super) struct Run<'a> {
+    programs: &'a Programs,
+    way: Direction,
+    out: Builder,
+    /// Values that were picked up, of all objects that are under way, the innermost last.
+    slots: Vec<Option<Value<'a>>>,
+    /// What the members met so far are to be done with, as positions of names.
+    actions: Vec<u16>,
+    /// Entries of targets that the source had itself.
+    noted: Vec<usize>,
+}
+
+/// An object that is being translated, and those around it.
+struct Scope<'s, 'a> {
+    object: Value<'a>,
+    program: &'a Program,
+    plan: &'a Plan,
+    /// Where its values begin among the slots.
+    slots: usize,
+    around: Option<&'s Scope<'s, 'a>>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(programs: &'a Programs, way: Direction, document: &Document) -> Self {
+        Self {
+            programs,
+            way,
+            out: Builder::like(document),
+            slots: Vec::with_capacity(64),
+            actions: Vec::with_capacity(64),
+            noted: Vec::new(),
+        }
+    }
+
+    pub(super) fn document(mut self, program: usize, document: &'a Document) -> Result<Document, Fault> {
+        self.program(program, document.root(), None)?;
+        self.out
+            .finish()
+            .ok_or_else(|| Fault::at(document.root(), "a translation larger than any text that is read"))
+    }
+
+    /// Writes a value of a type.
+    fn program(&mut self, program: usize, value: Value<'a>, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
+        let program = &self.programs.list[program];
+        if program.is_identity || value.is_null() {
+            self.out.copy(value);
+            return Ok(());
+        }
+        let plan = program.plan(self.way);
+        match (value.kind(), &plan.items) {
+            // Parts of a list that is a type of its own look outwards past it.
+            (Kind::Array, Some(walk)) => self.items(value, walk, around),
+            (_, Some(_)) => Err(Fault::at(value, "something else where a list is expected")),
+            (Kind::Object, None) => self.object(value, program, plan, around),
+            _ if plan.is_busy => Err(Fault::at(value, "something else where an object is expected")),
+            _ => {
+                self.out.copy(value);
+                Ok(())
+            }
+        }
+    }
+
+    fn object(
+        &mut self,
+        object: Value<'a>,
+        program: &'a Program,
+        plan: &'a Plan,
+        around: Option<&Scope<'_, 'a>>,
+    ) -> Result<(), Fault> {
+        let (slots, actions) = (self.slots.len(), self.actions.len());
+        self.slots.resize(slots + plan.slots, None);
+        let scope = Scope {
+            object,
+            program,
+            plan,
+            slots,
+            around,
+        };
+        self.collect(&scope, 0, object);
+        self.check(&scope)?;
+        let begun = self.out.begin_object();
+        self.members(&scope, Some((0, object)), 0, begun, &mut { actions })?;
+        self.out.end(begun);
+        self.slots.truncate(slots);
+        self.actions.truncate(actions);
+        Ok(())
+    }
+
+    /// Picks up what steps take, before anything is put.
+    fn collect(&mut self, scope: &Scope<'_, 'a>, source: usize, object: Value<'a>) {
+        let names = &scope.plan.sources[source].names;
+        for (name, value) in object.members() {
+            let Some(position) = names.find(name) else {
+                self.actions.push(UNNAMED);
+                continue;
+            };
+            self.actions.push(position);
+            match names.at(position) {
+                Action::Take(slot) => self.slots[scope.slots + slot] = Some(value),
+                Action::Open(opened) if value.kind() == Kind::Object => self.collect(scope, opened.source, value),
+                _ => {}
+            }
+        }
+    }
+
+    /// What is left out must be what was expected.
+    fn check(&self, scope: &Scope<'_, 'a>) -> Result<(), Fault> {
+        for check in &scope.plan.checks {
+            let Some(found) = self.slots[scope.slots + check.slot] else {
+                continue;
+            };
+            if check.otherwise == Agree::Ignore {
+                continue;
+            }
+            let target = &scope.program.side(self.way).target;
+            match &check.against {
+                Against::Value(expected) if is_same(found, expected.root()) => {}
+                Against::Value(expected) => {
+                    let expected = expected.text();
+                    let detail = format!("{} where version {target} knows only {expected}", shown(found));
+                    return Err(Fault::at(found, detail));
+                }
+                Against::Older(outward) => {
+                    let repeated = older_text(scope, self.way, outward);
+                    if repeated.is_none() || repeated.as_deref() != text(found).as_deref() {
+                        let detail = format!(
+                            "{} differs from the one value that version {target} has for it",
+                            shown(found)
+                        );
+                        return Err(Fault::at(found, detail));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the members of an object: those that stay, in their order, then those that are made.
+    fn members(
+        &mut self,
+        scope: &Scope<'_, 'a>,
+        source: Option<(usize, Value<'a>)>,
+        target: usize,
+        begun: Begun,
+        next: &mut usize,
+    ) -> Result<(), Fault> {
+        let noted = self.noted.len();
+        let entries = &scope.plan.targets[target];
+        if let Some((number, object)) = source {
+            let source = &scope.plan.sources[number];
+            for (name, value) in object.members() {
+                let position = self.actions[*next];
+                *next += 1;
+                if position == UNNAMED {
+                    if source.is_closed {
+                        let target = &scope.program.side(self.way).target;
+                        return Err(Fault::at(
+                            value,
+                            format!("version {target} has no place for {}", shown_text(&name.text())),
+                        ));
+                    }
+                    self.out.name_as_it_came(begun, name);
+                    self.value(value, &source.rest, scope.around)?;
+                    continue;
+                }
+                match source.names.at(position) {
+                    Action::Skip | Action::Take(_) => {}
+                    Action::Carry(walk, entry) => {
+                        self.out.name_as_it_came(begun, name);
+                        self.value(value, walk, Some(scope))?;
+                        self.noted.extend(entry);
+                    }
+                    Action::Change(producer, entry) => {
+                        let mark = self.out.mark(begun);
+                        self.out.name_as_it_came(begun, name);
+                        if self.produce(scope, producer, Some(value))? {
+                            self.noted.extend(entry);
+                        } else {
+                            self.out.rewind(begun, mark);
+                        }
+                    }
+                    Action::Open(opened) => {
+                        let mark = self.out.mark(begun);
+                        self.out.name_as_it_came(begun, name);
+                        if value.kind() != Kind::Object {
+                            self.out.copy(value);
+                            self.noted.extend(opened.entry);
+                            self.refuse_occupied(scope, opened.target, begun, value)?;
+                            continue;
+                        }
+                        let inner = self.out.begin_object();
+                        self.members(scope, Some((opened.source, value)), opened.target, inner, next)?;
+                        let is_empty = self.out.count(inner) == 0;
+                        if opened.is_dissolved && !is_empty {
+                            let target = &scope.program.side(self.way).target;
+                            return Err(Fault::at(value, format!("version {target} has no place for all of it")));
+                        }
+                        if !opened.is_dissolved {
+                            self.noted.extend(opened.entry);
+                        }
+                        if is_empty && scope.plan.sources[opened.source].is_taken_from {
+                            self.out.rewind(begun, mark);
+                        } else {
+                            self.out.end(inner);
+                        }
+                    }
+                }
+            }
+        }
+        for (position, entry) in entries.iter().enumerate() {
+            let is_noted = self.noted[noted..].contains(&position);
+            self.make(scope, entry, is_noted, begun)?;
+        }
+        self.noted.truncate(noted);
+        Ok(())
+    }
+
+    /// Writes a member that is made, if there is anything to make it of.
+    fn make(&mut self, scope: &Scope<'_, 'a>, entry: &'a Entry, is_noted: bool, begun: Begun) -> Result<(), Fault> {
+        let mark = self.out.mark(begun);
+        match &entry.what {
+            Made::Object(_) if is_noted => {}
+            Made::Object(made) => {
+                self.out.name(begun, &entry.written);
+                let opened = self.out.begin_object();
+                self.members(scope, None, *made, opened, &mut 0)?;
+                if self.out.count(opened) == 0 {
+                    self.out.rewind(begun, mark);
+                } else {
+                    self.out.end(opened);
+                }
+            }
+            Made::Value(producer) if is_noted && matches!(producer.from, Origin::Nothing) => {}
+            Made::Value(producer) => {
+                self.out.name(begun, &entry.written);
+                if !self.produce(scope, producer, None)? {
+                    self.out.rewind(begun, mark);
+                } else if is_noted {
+                    let detail = format!("a second value for `{}`", entry.name);
+                    return Err(Fault::at(scope.object, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Something else than an object stands where steps would put values into one.
+    fn refuse_occupied(
+        &mut self,
+        scope: &Scope<'_, 'a>,
+        made: usize,
+        begun: Begun,
+        value: Value<'a>,
+    ) -> Result<(), Fault> {
+        let mark = self.out.mark(begun);
+        self.out.element(begun);
+        let opened = self.out.begin_object();
+        self.members(scope, None, made, opened, &mut 0)?;
+        let count = self.out.count(opened);
+        self.out.rewind(begun, mark);
+        if count == 0 {
+            Ok(())
+        } else {
+            Err(Fault::at(value, "something else stands where an object is expected"))
+        }
+    }
+
+    /// Writes a value; false if there is none.
+    fn produce(
+        &mut self,
+        scope: &Scope<'_, 'a>,
+        producer: &'a Producer,
+        own: Option<Value<'a>>,
+    ) -> Result<bool, Fault> {
+        let is_made = match &producer.from {
+            Origin::Moved { slot, change, walk } => match own.or_else(|| self.slots[scope.slots + slot]) {
+                Some(value) => self.changed(value, change, walk, scope)?,
+                None => false,
+            },
+            Origin::Copied(outward) => match look(scope, outward) {
+                Some(value) => {
+                    self.out.copy(value);
+                    true
+                }
+                None => false,
+            },
+            Origin::Unless(value) => match own {
+                Some(own) if !is_same(own, value.root()) => {
+                    self.out.copy(own);
+                    true
+                }
+                _ => false,
+            },
+            Origin::Nothing => false,
+        };
+        match &producer.otherwise {
+            Some(value) if !is_made => {
+                self.out.copy(value.root());
+                Ok(true)
+            }
+            _ => Ok(is_made),
+        }
+    }
+
+    /// Writes a changed value; false if nothing is left of it.
+    fn changed(
+        &mut self,
+        value: Value<'a>,
+        change: &Change,
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<bool, Fault> {
+        match (change, value.kind()) {
+            (Change::Keep, _) => self.value(value, walk, Some(scope))?,
+            (Change::Wrap, _) => {
+                let begun = self.out.begin_array();
+                self.out.element(begun);
+                self.value(value, walk, Some(scope))?;
+                self.out.end(begun);
+            }
+            // Null has no code, no digits and no date. Whether it may stand there, the target's schema says.
+            (_, Kind::Null) => self.out.null(),
+            (Change::Single { more, separator }, Kind::Array) => {
+                let mut items = value.elements();
+                // An empty list says nothing, and so does a field that is not there.
+                let Some(first) = items.next() else { return Ok(false) };
+                match more {
+                    More::Error if value.len() > 1 => {
+                        let detail = format!("a list of {} items where only one can be carried", value.len());
+                        return Err(Fault::at(value, detail));
+                    }
+                    More::Join if value.len() > 1 => self.out.string(&joined(value, separator)?),
+                    _ => self.value(first, walk, Some(scope))?,
+                }
+            }
+            // What is said of a value is said of each in a list of them.
+            (change, Kind::Array) if change.is_plain() => {
+                let begun = self.out.begin_array();
+                for item in value.elements() {
+                    self.out.element(begun);
+                    self.plain(item, change)?;
+                }
+                self.out.end(begun);
+            }
+            (change, _) => self.plain(value, change)?,
+        }
+        Ok(true)
+    }
+
+    fn plain(&mut self, value: Value<'a>, change: &Change) -> Result<(), Fault> {
+        if value.is_null() {
+            self.out.null();
+            return Ok(());
+        }
+        match change.plain(value).map_err(|detail| Fault::at(value, detail))? {
+            Plain::Text(text) => self.out.string(&text),
+            Plain::Number(text) => self.out.number(&text),
+        }
+        Ok(())
+    }
+
+    /// Writes a value whose parts may be types of their own.
+    fn value(&mut self, value: Value<'a>, walk: &Walk, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
+        let inside = match walk {
+            Walk::Whole => {
+                self.out.copy(value);
+                return Ok(());
+            }
+            Walk::Program(program) => return self.program(*program, value, around),
+            Walk::Inside(inside) => inside,
+        };
+        match (value.kind(), &inside.items) {
+            (Kind::Null, _) => self.out.null(),
+            (Kind::Array, Some(items)) => self.items(value, items, around)?,
+            (Kind::Object, _) if inside.values.is_some() || !inside.fields.is_empty() => {
+                let begun = self.out.begin_object();
+                for (name, member) in value.members() {
+                    self.out.name_as_it_came(begun, name);
+                    match inside.fields.get(&*name.text()).or(inside.values.as_ref()) {
+                        Some(walk) => self.value(member, walk, around)?,
+                        None => self.out.copy(member),
+                    }
+                }
+                self.out.end(begun);
+            }
+            (_, Some(_)) => return Err(Fault::at(value, "something else where a list is expected")),
+            _ => return Err(Fault::at(value, "something else where an object is expected")),
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, list: Value<'a>, walk: &Walk, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
+        let begun = self.out.begin_array();
+        for item in list.elements() {
+            self.out.element(begun);
+            self.value(item, walk, around)?;
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+}
+
+/// What stands at a path that may begin further out.
+fn look<'a>(scope: &Scope<'_, 'a>, from: &Outward) -> Option<Value<'a>> {
+    let scope = outward(scope, from.up)?;
+    from.path.iter().try_fold(scope.object, |value, name| value.get(name))
+}
+
+fn outward<'s, 'a>(scope: &'s Scope<'s, 'a>, up: usize) -> Option<&'s Scope<'s, 'a>> {
+    (0..up).try_fold(scope, |scope, _| scope.around)
+}
+
+/// The text of what will stand at a place of the older form, seen from the newer one.
+fn older_text<'s>(scope: &'s Scope<'s, '_>, way: Direction, from: &'s Outward) -> Option<Cow<'s, str>> {
+    let scope = outward(scope, from.up)?;
+    let side = scope.program.side(way);
+    let find = |path: &[Box<str>]| path.iter().try_fold(scope.object, |value, name| value.get(name));
+    let mover = side.moves.iter().find(|step| from.path.starts_with(&step.to));
+    let Some(step) = mover else {
+        return find(&from.path).and_then(text);
+    };
+    let value = find(&step.from)?;
+    let inner = &from.path[step.to.len()..];
+    match &step.change {
+        change if change.is_plain() && inner.is_empty() => change.plain(value).ok().map(Plain::into_text),
+        _ => inner
+            .iter()
+            .try_fold(value, |value, name| value.get(name))
+            .and_then(text),
+    }
+}
+
+fn joined(list: Value<'_>, separator: &str) -> Result<String, Fault> {
+    let texts: Option<Vec<_>> = list.elements().map(text).collect();
+    texts
+        .map(|texts| texts.join(separator))
+        .ok_or_else(|| Fault::at(list, "a list of something else than texts cannot be joined"))
+}
+
+/// A scalar as text: a string's content, a number's digits, `true`, `false`.
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
+    match value.kind() {
+        Kind::String => value.as_str(),
+        Kind::Number | Kind::Bool => Some(Cow::Borrowed(value.raw())),
+        Kind::Null | Kind::Array | Kind::Object => None,
+    }
+}
+
+/// Scalars of the same text; nothing else is compared.
+fn is_same(one: Value<'_>, other: Value<'_>) -> bool {
+    text(one).is_some_and(|one| text(other).is_some_and(|other| one == other))
+}
+
+fn shown(value: Value<'_>) -> String {
+    text(value).map_or_else(|| "a value".to_owned(), |text| shown_text(&text))
+}
+
+fn shown_text(text: &str) -> String {
+    format!("`{}`", text.chars().take(60).collect::<String>().escape_debug())
+}
