@@ -4,6 +4,8 @@
 //! mistake it can before anything goes live; what is loaded holds messages against a version (`operation`) and turns
 //! them into another (`translation`).
 
+mod arithmetic;
+mod combine;
 mod compile;
 mod convert;
 mod openapi;

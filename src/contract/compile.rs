@@ -8,8 +8,8 @@ use std::sync::Arc;
 use self::nested::Search;
 use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, StatusKey};
-use super::program::{Nested, Path, Program, Programs, Step as Inward};
-use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, TypeSpec};
+use super::program::{Choice, Inner, Nested, Path, Program, Programs, Step as Inward};
+use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, SideSpec, TypeSpec};
 use super::steps::{Steps, sides};
 use super::translation::{OperationStep, Step};
 use crate::config::{Diagnostic, Severity, SourceFile, Spanned};
@@ -207,11 +207,16 @@ impl Compiler<'_> {
                 .iter()
                 .map(|(path, _)| path)
                 .chain(side.copies.iter().map(|copy| &copy.to));
+            let combined = side
+                .combinations
+                .iter()
+                .flat_map(|combine| combine.from.iter().chain(&combine.to));
             let dropped = side.drops.iter().chain(side.expects.iter().map(|expect| &expect.path));
             header_names.extend(
                 moved
                     .chain(placed)
                     .chain(dropped)
+                    .chain(combined)
                     .filter_map(|path| path.first().cloned()),
             );
         }
@@ -383,17 +388,26 @@ impl Compiler<'_> {
 
     fn fill(&mut self, index: usize, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[(Path, Direction)]) {
         let steps = Steps::read(self, subject, ops, losses);
+        self.fill_with(index, subject, &steps, ops.is_empty() && losses.is_empty());
+    }
+
+    /// `is_empty` says that nothing is written about the type itself.
+    fn fill_with(&mut self, index: usize, subject: &Type<'_>, steps: &Steps<'_>, is_empty: bool) {
         let mut nested = Vec::new();
         for each in &steps.eaches {
             if let Some(program) = self.each(subject, each) {
                 let mut inward: Vec<_> = each.from.iter().cloned().map(Inward::Field).collect();
                 inward.push(Inward::Items);
-                nested.push(Nested { path: inward, program });
+                let what = Inner::Program(program);
+                nested.push(Nested { path: inward, what });
             }
+        }
+        for variant in &steps.variants {
+            nested.extend(self.variant(subject, variant));
         }
         let mut search = Search {
             subject,
-            steps: &steps,
+            steps,
             taken: nested.iter().map(|nested| nested.path.clone()).collect(),
             nested,
             way: Vec::new(),
@@ -401,29 +415,95 @@ impl Compiler<'_> {
         self.search(&mut search, subject.older, &mut Vec::new(), 0);
         let nested = search.nested;
         steps.check(self, subject, &nested);
-        let is_identity = ops.is_empty() && losses.is_empty() && nested.is_empty();
-        let (up, down) = sides(self, subject, &steps);
+        let is_identity = is_empty && nested.is_empty();
+        let (up, down) = sides(self, subject, steps);
         self.programs[index] = Program::new(is_identity, nested, up, down);
     }
 
+    /// The types a field may hold.
+    fn variant(&mut self, subject: &Type<'_>, variant: &super::steps::Variant<'_>) -> Option<Nested> {
+        let mut cases = Vec::new();
+        let mut around = subject.around.to_vec();
+        around.push(subject.older.to_owned());
+        for case in &variant.spec.cases {
+            let place = |document: &OpenApi, name: &str| {
+                let mut pointer = "/components/schemas".to_owned();
+                push_token(&mut pointer, name);
+                document.at(&pointer).is_object().then_some(pointer)
+            };
+            let renamed = self
+                .spec
+                .types
+                .get(&case.schema)
+                .and_then(|written| written.value.rename.clone());
+            let newer_name = renamed.as_deref().unwrap_or(&case.schema);
+            let documents = (self.older.document, self.newer.document);
+            let ends = (place(documents.0, &case.schema), place(documents.1, newer_name));
+            let (Some(older), Some(newer)) = ends else {
+                let (document, name) = if ends.0.is_none() {
+                    (documents.0, case.schema.as_str())
+                } else {
+                    (documents.1, newer_name)
+                };
+                let message = format!("version {} has no schema `{name}`", document.version);
+                let help = format!("schemas there are {}", list(document.schema_names()));
+                self.mistake(variant.place, message, help);
+                continue;
+            };
+            let program = self.program(
+                &older,
+                &newer,
+                &format!("a case of {}", subject.name),
+                &around,
+                variant.place,
+            );
+            let said = [case.older.as_str(), case.newer.as_deref().unwrap_or(&case.older)];
+            if cases
+                .iter()
+                .any(|(known, _): &([Box<str>; 2], usize)| *known[0] == *said[0] || *known[1] == *said[1])
+            {
+                let message = format!("two cases are told by `{}`", case.older);
+                self.mistake(variant.place, message, "each case says something else in `by`");
+            }
+            cases.push((said.map(Into::into), program));
+        }
+        let mut path: Vec<_> = variant.from.iter().cloned().map(Inward::Field).collect();
+        let field = self.older.document.find(subject.older, &variant.from)?;
+        if self.older.document.items(&field).is_some() {
+            path.push(Inward::Items);
+        }
+        let spec = variant.spec;
+        let choice = Choice {
+            by: [spec.by.as_str(), spec.newer_by.as_deref().unwrap_or(&spec.by)].map(Into::into),
+            cases,
+        };
+        let what = Inner::Choice(Arc::new(choice));
+        Some(Nested { path, what })
+    }
+
     fn each(&mut self, subject: &Type<'_>, each: &super::steps::Each<'_>) -> Option<usize> {
-        if each.ops.is_empty() {
+        if each.ops.is_empty() && each.groups.is_none() {
             return None;
         }
         let documents = (self.older.document, self.newer.document);
-        let older = documents
-            .0
-            .find(subject.older, &each.from)
-            .and_then(|list| documents.0.items(&list));
-        let newer = documents
-            .1
-            .find(subject.newer, &each.to)
-            .and_then(|list| documents.1.items(&list));
+        // Where elements are groups, the items are one list further inside.
+        let items = |document: &OpenApi, schema: &str, path: &Path, side: SideSpec| {
+            let list = document.find(schema, path)?;
+            let element = document.items(&list)?;
+            match each.groups {
+                Some((grouped, spec)) if grouped == side => {
+                    document.items(&document.find(&element, &[spec.items.as_str().into()])?)
+                }
+                _ => Some(element),
+            }
+        };
+        let older = items(documents.0, subject.older, &each.from, SideSpec::Older);
+        let newer = items(documents.1, subject.newer, &each.to, SideSpec::Newer);
         let (Some(older), Some(newer)) = (older, newer) else {
             self.mistake(
                 each.place,
-                "`each` needs a list in both versions",
-                "give the path of an array",
+                "this step needs a list in both versions",
+                "give the path of an array, and of groups the name of their list in `items`",
             );
             return None;
         };
@@ -438,7 +518,18 @@ impl Compiler<'_> {
             around: &around,
             place: each.place,
         };
-        Some(self.compile_type(&item, each.ops, &[]))
+        let index = self.reserve();
+        let mut steps = Steps::read(self, &item, each.ops, &[]);
+        if let Some((grouped, spec)) = each.groups {
+            // The flat item has what its group says of it.
+            let flat = match grouped {
+                SideSpec::Newer => SideSpec::Older,
+                SideSpec::Older => SideSpec::Newer,
+            };
+            steps.give(spec.by.keys().map(|name| path(name)), flat);
+        }
+        self.fill_with(index, &item, &steps, false);
+        Some(index)
     }
 }
 

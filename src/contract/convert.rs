@@ -8,8 +8,9 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::spec::{DateForm, More};
-use crate::json::{Decimal, Kind, Value};
+use super::arithmetic::Ratio;
+use super::spec::{DateForm, LetterCase, More, Nothing, Scalar};
+use crate::json::{Builder, Decimal, Kind, MemberName, Value};
 
 /// A change of one value, in one direction. A value that it does not fit is an error, never a guess.
 #[derive(Clone, Debug)]
@@ -32,6 +33,61 @@ pub(super) enum Change {
     Strip { char: char, width: u8 },
     /// Leading padding on.
     Pad { char: char, width: u8 },
+    /// A code to true or false.
+    ToBool(Arc<YesNo>),
+    /// True or false to a code.
+    FromBool(Arc<YesNo>),
+    /// Letters to upper or lower case; `from` is how they are written now.
+    Case { from: LetterCase, to: LetterCase },
+    /// White space at both ends off.
+    Trim,
+    /// A number, or a text that is one, multiplied.
+    Scale { by: Ratio, round: Option<u8> },
+    /// One way of saying nothing to another.
+    Nothing { from: Nothing, to: Nothing },
+    /// A list of names and values to an object.
+    Pivot(Arc<Pair>),
+    /// An object to a list of names and values.
+    Unpivot(Arc<Pair>),
+    /// A list to a list of groups.
+    Group(Arc<Grouping>),
+    /// A list of groups to a list.
+    Flatten(Arc<Grouping>),
+}
+
+/// What stands for true and for false.
+#[derive(Debug)]
+pub(super) struct YesNo {
+    pub(super) yes: Scalar,
+    pub(super) no: Scalar,
+}
+
+/// The members of an item that are a name and its value.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) key: MemberName,
+    pub(super) value: MemberName,
+    pub(super) names: [Box<str>; 2],
+}
+
+/// How items make groups.
+#[derive(Debug)]
+pub(super) struct Grouping {
+    pub(super) by: Vec<GroupedBy>,
+    /// The member of a group that holds its items.
+    pub(super) items: MemberName,
+    pub(super) items_name: Box<str>,
+    /// The member of a flat item that gives the order of a flat list.
+    pub(super) order_by: Option<Box<str>>,
+}
+
+/// A member that makes a group.
+#[derive(Debug)]
+pub(super) struct GroupedBy {
+    pub(super) item_name: Box<str>,
+    pub(super) group_name: Box<str>,
+    pub(super) in_item: MemberName,
+    pub(super) in_group: MemberName,
 }
 
 /// One direction of a code list.
@@ -58,13 +114,24 @@ pub(super) enum Plain<'a> {
     Text(Cow<'a, str>),
     /// The text of a JSON number.
     Number(Cow<'a, str>),
+    Bool(bool),
 }
 
 impl<'a> Plain<'a> {
-    /// A string's content, a number's digits.
+    /// A string's content, a number's digits, `true`, `false`.
     pub(super) fn into_text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) | Self::Number(text) => text,
+            Self::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+        }
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, to: &mut Builder) {
+        match self {
+            Self::Text(text) => to.string(text),
+            Self::Number(text) => to.number(text),
+            Self::Bool(value) => to.bool(*value),
         }
     }
 }
@@ -72,7 +139,17 @@ impl<'a> Plain<'a> {
 impl Change {
     /// Whether it turns one plain value into another.
     pub(super) fn is_plain(&self) -> bool {
-        !matches!(self, Self::Keep | Self::Wrap | Self::Single { .. })
+        !matches!(
+            self,
+            Self::Keep
+                | Self::Wrap
+                | Self::Single { .. }
+                | Self::Nothing { .. }
+                | Self::Pivot(_)
+                | Self::Unpivot(_)
+                | Self::Group(_)
+                | Self::Flatten(_)
+        )
     }
 
     /// Changes a plain value. The error is a phrase that names the value.
@@ -86,6 +163,12 @@ impl Change {
             (Self::Date(change), Kind::String) => Plain::Text(Cow::Owned(change.apply(&text(value))?)),
             (Self::Strip { char, width }, Kind::String) => Plain::Text(strip(text(value), *char, *width)?),
             (Self::Pad { char, width }, Kind::String) => Plain::Text(pad(&text(value), *char, *width)?.into()),
+            (Self::ToBool(codes), Kind::String | Kind::Number | Kind::Bool) => Plain::Bool(codes.truth(value)?),
+            (Self::FromBool(codes), Kind::Bool) => codes.code(value.as_bool() == Some(true)),
+            (Self::Case { from, to }, Kind::String) => Plain::Text(cased(&text(value), *from, *to)?.into()),
+            (Self::Trim, Kind::String) => Plain::Text(text(value).trim().to_owned().into()),
+            (Self::Scale { by, round }, Kind::Number) => Plain::Number(by.apply(value.raw(), *round)?.into()),
+            (Self::Scale { by, round }, Kind::String) => Plain::Text(by.apply(&text(value), *round)?.into()),
             (change, kind) => return Err(format!("{} where {} is expected", name(kind), change.expects())),
         };
         Ok(changed)
@@ -93,13 +176,16 @@ impl Change {
 
     fn expects(&self) -> &'static str {
         match self {
-            Self::Keep | Self::Wrap => "a value",
-            Self::Single { .. } => "a list",
+            Self::Keep | Self::Wrap | Self::Nothing { .. } => "a value",
+            Self::Single { .. } | Self::Pivot(_) | Self::Group(_) | Self::Flatten(_) => "a list",
+            Self::Unpivot(_) => "an object",
+            Self::ToBool(_) => "a code",
+            Self::FromBool(_) => "true or false",
             Self::Table(_) => "a code as text",
-            Self::NumberToText { .. } => "a number",
+            Self::NumberToText { .. } | Self::Scale { .. } => "a number",
             Self::TextToNumber { .. } => "a number as text",
             Self::Date(_) => "a date as text",
-            Self::Strip { .. } | Self::Pad { .. } => "text",
+            Self::Strip { .. } | Self::Pad { .. } | Self::Case { .. } | Self::Trim => "text",
         }
     }
 }
@@ -126,6 +212,49 @@ fn shown(text: &str) -> String {
         short.push('…');
     }
     format!("`{}`", short.escape_debug())
+}
+
+impl YesNo {
+    fn truth(&self, value: Value<'_>) -> Result<bool, String> {
+        let given = match value.as_str() {
+            Some(text) => text,
+            None => Cow::Borrowed(value.raw()),
+        };
+        match (self.yes.text() == given, self.no.text() == given) {
+            (true, _) => Ok(true),
+            (_, true) => Ok(false),
+            _ => Err(format!(
+                "{} is neither `{}` nor `{}`",
+                shown(&given),
+                self.yes.text(),
+                self.no.text()
+            )),
+        }
+    }
+
+    fn code(&self, truth: bool) -> Plain<'_> {
+        let code = if truth { &self.yes } else { &self.no };
+        match &code.0 {
+            serde_json::Value::Bool(value) => Plain::Bool(*value),
+            serde_json::Value::Number(_) => Plain::Number(code.text()),
+            _ => Plain::Text(code.text()),
+        }
+    }
+}
+
+/// A text that was not written as it should be would come back otherwise.
+fn cased(text: &str, from: LetterCase, to: LetterCase) -> Result<String, String> {
+    let write = |text: &str, case| match case {
+        LetterCase::Upper => text.to_uppercase(),
+        LetterCase::Lower => text.to_lowercase(),
+        LetterCase::Any => text.to_owned(),
+    };
+    let written = write(text, to);
+    match from {
+        LetterCase::Upper if write(&written, from) != text => Err(format!("{} is not in upper case", shown(text))),
+        LetterCase::Lower if write(&written, from) != text => Err(format!("{} is not in lower case", shown(text))),
+        _ => Ok(written),
+    }
 }
 
 impl Codes {
@@ -321,7 +450,7 @@ mod tests {
         let changed = change.plain(value.root())?;
         Ok(match changed {
             Plain::Text(text) => format!("\"{text}\""),
-            Plain::Number(text) => text.into_owned(),
+            other => other.into_text().into_owned(),
         })
     }
 
@@ -470,6 +599,56 @@ mod tests {
             changed(&codes(None), &number("1"))
                 .unwrap_err()
                 .contains("a number where a code")
+        );
+    }
+
+    #[test]
+    fn codes_stand_for_true_and_false() {
+        let codes = Arc::new(YesNo {
+            yes: Scalar("X".into()),
+            no: Scalar(0.into()),
+        });
+        let (up, down) = (Change::ToBool(codes.clone()), Change::FromBool(codes));
+        assert_eq!(changed(&up, &text("X")).unwrap(), "true");
+        assert_eq!(changed(&up, &number("0")).unwrap(), "false");
+        assert!(changed(&up, &text("J")).unwrap_err().contains("neither `X` nor `0`"));
+        assert_eq!(changed(&down, &number("true")).unwrap(), r#""X""#);
+        assert_eq!(changed(&down, &number("false")).unwrap(), "0");
+        assert!(
+            changed(&down, &text("X"))
+                .unwrap_err()
+                .contains("true or false is expected")
+        );
+    }
+
+    #[test]
+    fn letters_change_only_if_they_can_change_back() {
+        let case = |from, to| Change::Case { from, to };
+        let up = case(LetterCase::Lower, LetterCase::Upper);
+        assert_eq!(changed(&up, &text("köln")).unwrap(), r#""KÖLN""#);
+        assert!(changed(&up, &text("Köln")).unwrap_err().contains("not in lower case"));
+        assert!(changed(&up, &text("straße")).unwrap_err().contains("not in lower case"));
+        let any = case(LetterCase::Any, LetterCase::Upper);
+        assert_eq!(changed(&any, &text("Straße")).unwrap(), r#""STRASSE""#);
+        assert_eq!(
+            changed(&case(LetterCase::Upper, LetterCase::Any), &text("AB")).unwrap(),
+            r#""AB""#
+        );
+        assert_eq!(changed(&Change::Trim, &text(" a b\u{a0}")).unwrap(), r#""a b""#);
+    }
+
+    #[test]
+    fn a_scaled_number_stays_what_it_was() {
+        let up = Change::Scale {
+            by: Ratio::parse("1/100").unwrap(),
+            round: None,
+        };
+        assert_eq!(changed(&up, &number("19")).unwrap(), "0.19");
+        assert_eq!(changed(&up, &text("19")).unwrap(), r#""0.19""#);
+        assert!(
+            changed(&up, &number("true"))
+                .unwrap_err()
+                .contains("a number is expected")
         );
     }
 }

@@ -11,8 +11,9 @@ mod run;
 
 use std::sync::Arc;
 
+use super::combine::Combination;
 use super::convert::Change;
-use super::spec::{Agree, Direction};
+use super::spec::{Agree, DecimalForm, Direction};
 use crate::json::{Document, Value};
 use plan::Plan;
 use run::Run;
@@ -56,7 +57,25 @@ impl Program {
 #[derive(Debug)]
 pub(super) struct Nested {
     pub(super) path: Vec<Step>,
-    pub(super) program: usize,
+    pub(super) what: Inner,
+}
+
+/// What stands inside a type.
+#[derive(Clone, Debug)]
+pub(super) enum Inner {
+    /// A type, by the position of its program.
+    Program(usize),
+    /// One of several types.
+    Choice(Arc<Choice>),
+}
+
+/// One of several types, of which a member says which it is.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// The member in the older version and in the newer.
+    pub(super) by: [Box<str>; 2],
+    /// What it says in the older version, in the newer, and the program.
+    pub(super) cases: Vec<([Box<str>; 2], usize)>,
 }
 
 /// One step inwards.
@@ -80,6 +99,10 @@ pub(super) struct Side {
     pub(super) moves: Vec<Move>,
     /// Values read and put in a second place.
     pub(super) copies: Vec<CopyTo>,
+    /// Several values turned into several others.
+    pub(super) combinations: Vec<Combine>,
+    /// Values computed from a list.
+    pub(super) computed: Vec<Computed>,
     /// Values put where nothing stands.
     pub(super) fills: Vec<(Path, serde_json::Value)>,
     /// Names of fields that may be carried unchanged, sorted; `None` if the target takes any.
@@ -95,6 +118,26 @@ pub(super) struct Move {
     pub(super) change: Change,
 }
 
+/// Several values turned into several others.
+#[derive(Debug)]
+pub(super) struct Combine {
+    pub(super) from: Vec<Path>,
+    /// Values it looks at, as the older version has them.
+    pub(super) seen: Vec<Outward>,
+    pub(super) to: Vec<Path>,
+    pub(super) rule: Arc<dyn Combination>,
+}
+
+/// A value computed from a list.
+#[derive(Clone, Debug)]
+pub(super) struct Computed {
+    pub(super) of: Path,
+    /// The member of its items that is added up; without one, items are counted.
+    pub(super) field: Option<Path>,
+    pub(super) to: Path,
+    pub(super) form: DecimalForm,
+}
+
 #[derive(Debug)]
 pub(super) struct CopyTo {
     pub(super) from: Outward,
@@ -106,6 +149,18 @@ pub(super) struct CopyTo {
 pub(super) struct Outward {
     pub(super) up: usize,
     pub(super) path: Path,
+}
+
+impl Outward {
+    /// Reads `^.currency`: one object further out for each `^`.
+    pub(super) fn parse(written: &str) -> Self {
+        let up = written.bytes().take_while(|byte| *byte == b'^').count();
+        let inner = written.trim_start_matches('^').trim_start_matches('.');
+        Self {
+            up,
+            path: inner.split('.').map(Into::into).collect(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -160,13 +215,17 @@ impl Programs {
                 .filter(|nested| leads_into(&nested.path, &tokens))
                 .max_by_key(|nested| nested.path.len());
             match deepest {
-                Some(nested) => {
+                Some(Nested {
+                    path,
+                    what: Inner::Program(program),
+                }) => {
                     let mut outer = tokens;
-                    let rest = outer.split_off(nested.path.len());
-                    outer.extend(self.origin(nested.program, way, rest));
+                    let rest = outer.split_off(path.len());
+                    outer.extend(self.origin(*program, way, rest));
                     outer
                 }
-                None => tokens,
+                // Which of several types it was, the place alone does not tell.
+                _ => tokens,
             }
         };
         match way {
@@ -206,6 +265,10 @@ impl Side {
         if let Some(step) = exact {
             let rest = tokens[step.to.len()..].iter().cloned();
             return step.from.iter().map(ToString::to_string).chain(rest).collect();
+        }
+        let mut combined = self.combinations.iter();
+        if let Some(combine) = combined.find(|combine| combine.to.iter().any(|to| is_prefix(to, &tokens))) {
+            return combine.from[0].iter().map(ToString::to_string).collect();
         }
         // An object that the mapping made: one of the fields it was made from.
         let made = self.moves.iter().find(|step| {

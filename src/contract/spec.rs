@@ -193,6 +193,40 @@ pub enum OpSpec {
     Strip(PadSpec),
     /// Pads to `width`; on the way back takes the padding off.
     Pad(PadSpec),
+    /// A code becomes true or false, and back.
+    Bool(BoolSpec),
+    /// Letters become upper or lower case.
+    Case(CaseSpec),
+    /// White space at both ends is taken off. It does not come back.
+    Trim(TrimSpec),
+    /// Multiplies a number, exactly; on the way back divides it.
+    Scale(ScaleSpec),
+    /// Says nothing in another way: absent, `null`, or empty text.
+    Null(NullSpec),
+    /// One text becomes several fields; on the way back they are joined.
+    Split(SplitSpec),
+    /// Several fields become one text; on the way back it is split.
+    Join(JoinSpec),
+    /// Reads texts by patterns and writes others with the same parts.
+    Pattern(PatternSpec),
+    /// An amount becomes a whole number of its currency's smallest unit, and back.
+    MinorUnits(MinorUnitsSpec),
+    /// A quantity and its unit become a quantity in one fixed unit.
+    Unit(UnitSpec),
+    /// A list of names and values becomes an object, and back.
+    Pivot(PivotSpec),
+    /// A list becomes a list of groups; on the way back the groups are laid flat.
+    Group(GroupSpec),
+    /// A list of groups is laid flat; on the way back it is grouped.
+    Flatten(GroupSpec),
+    /// Which of several types a value is, by a member that says so.
+    Variant(VariantSpec),
+    /// How many items a list has, for a version that says so.
+    Count(CountSpec),
+    /// What the items of a list add up to, for a version that says so.
+    Sum(SumSpec),
+    /// Page numbers become offsets, and back. For the query.
+    Paging(PagingSpec),
 }
 
 /// `move: { from: custName, to: customer.name }`
@@ -444,7 +478,446 @@ pub struct PadSpec {
     pub width: u8,
 }
 
+/// `bool: { from: blocked, to: isBlocked, yes: X, no: '' }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BoolSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What the older version writes for true.
+    pub yes: Scalar,
+    /// What the older version writes for false.
+    pub no: Scalar,
+}
+
+/// `case: { path: country, older: lower, newer: upper }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CaseSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// How the older version writes it. By default it takes the text as it comes.
+    #[serde(default)]
+    pub older: LetterCase,
+    /// How the newer version writes it.
+    pub newer: LetterCase,
+}
+
+/// How letters are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LetterCase {
+    /// `HAMBURG`
+    Upper,
+    /// `hamburg`
+    Lower,
+    /// As they come.
+    #[default]
+    Any,
+}
+
+/// `trim: { path: name }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TrimSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// `scale: { from: discountPercent, to: discount, by: 1/100 }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ScaleSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What the older number is multiplied by: a decimal number or a fraction of two, such as `1/1000`.
+    pub by: Factor,
+    /// Digits after the point a result is rounded to, half to even. By default nothing is rounded: a value that has no
+    /// exact result cannot be translated.
+    #[serde(default)]
+    pub round: Option<u8>,
+}
+
+/// A decimal number, or a fraction of two: `0.45359237`, `1/1000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Factor(pub String);
+
+impl<'de> Deserialize<'de> for Factor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Text keeps the digits; a number in YAML has been a float.
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = Factor;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal number or a fraction such as 1/1000")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Factor, E> {
+                Ok(Factor(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Factor, E> {
+                Ok(Factor(number.to_string()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Factor, E> {
+                Ok(Factor(number.to_string()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Factor, E> {
+                Ok(Factor(number.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}
+
+impl JsonSchema for Factor {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Factor".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A decimal number, or a fraction of two: 0.45359237, 1/1000",
+            "type": ["string", "number"]
+        })
+    }
+}
+
+/// `null: { path: remark, older: empty, newer: absent }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NullSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// How the older version says nothing.
+    pub older: Nothing,
+    /// How the newer version says nothing.
+    pub newer: Nothing,
+}
+
+/// A way of saying nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Nothing {
+    /// The field is not there.
+    Absent,
+    /// The field is `null`.
+    Null,
+    /// The field is empty text.
+    Empty,
+}
+
+/// `split: { from: contact, to: [contact.firstName, contact.lastName], separator: ' ' }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SplitSpec {
+    /// The text in the older version.
+    pub from: String,
+    /// The fields in the newer version, in order.
+    #[schemars(length(min = 2))]
+    pub to: Vec<String>,
+    /// Stands between the parts.
+    #[schemars(length(min = 1))]
+    pub separator: String,
+    /// What happens to a text of more parts: it cannot be translated, or the last field takes the rest.
+    #[serde(default)]
+    pub more: MoreParts,
+}
+
+/// `join: { from: [street, houseNo], to: address.line1, separator: ' ' }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct JoinSpec {
+    /// The fields in the older version, in order.
+    #[schemars(length(min = 2))]
+    pub from: Vec<String>,
+    /// The text in the newer version.
+    pub to: String,
+    /// Stands between the parts.
+    #[schemars(length(min = 1))]
+    pub separator: String,
+    /// What happens to a text of more parts: it cannot be translated, or the last field takes the rest.
+    #[serde(default)]
+    pub more: MoreParts,
+}
+
+/// What happens to a text that has more parts than there are fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MoreParts {
+    /// The document cannot be translated.
+    #[default]
+    Error,
+    /// The last field takes the rest.
+    Last,
+}
+
+/// `pattern: { older: { orderKey: '{country}-{number}' }, newer: { country: '{country}', number: '{number}' },
+/// parts: { country: '[A-Z]{2}', number: '[0-9]+' } }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PatternSpec {
+    /// Fields of the older version, and how each is written: text with `{part}` in it.
+    pub older: BTreeMap<String, String>,
+    /// Fields of the newer version, and how each is written.
+    pub newer: BTreeMap<String, String>,
+    /// The parts, each a regular expression without groups that capture.
+    pub parts: BTreeMap<String, String>,
+}
+
+/// `minorUnits: { from: total, to: total.minor, currency: currency }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MinorUnitsSpec {
+    /// The amount in the older version.
+    pub from: String,
+    /// The whole number in the newer version.
+    pub to: String,
+    /// The currency (ISO 4217) in the older version; `^.` starts at the object around this one.
+    pub currency: String,
+    /// How the older version writes the amount: text (the default) or a number.
+    #[serde(default)]
+    pub older: DecimalForm,
+}
+
+/// `unit: { from: weight, unit: weightUnit, to: weightKg, factors: { KG: 1, G: 1/1000 }, back: KG }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct UnitSpec {
+    /// The quantity in the older version.
+    pub from: String,
+    /// The code of its unit in the older version.
+    pub unit: String,
+    /// The quantity in the newer version, in its one unit.
+    pub to: String,
+    /// For each code, what a quantity in it is multiplied by.
+    pub factors: BTreeMap<String, Factor>,
+    /// The code that is written on the way back.
+    pub back: String,
+    /// Digits after the point a result is rounded to, half to even. By default nothing is rounded.
+    #[serde(default)]
+    pub round: Option<u8>,
+}
+
+/// `pivot: { from: attributes, to: attributes, key: name, value: value }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PivotSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// The member of an item that becomes a name.
+    pub key: String,
+    /// The member of an item that becomes its value.
+    pub value: String,
+    /// Which form the older version has: a list (the default) or an object.
+    #[serde(default)]
+    pub older: PivotForm,
+}
+
+/// A form of names and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PivotForm {
+    /// `[{"name":"colour","value":"red"}]`
+    #[default]
+    List,
+    /// `{"colour":"red"}`
+    Object,
+}
+
+/// `group: { from: lines, to: deliveries, by: { warehouse: warehouse }, items: lines }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GroupSpec {
+    /// The list in the older version.
+    pub from: String,
+    /// The list in the newer version.
+    pub to: String,
+    /// What makes a group: members of a flat item, and what they are called in the group.
+    #[schemars(length(min = 1))]
+    pub by: BTreeMap<String, String>,
+    /// The member of a group that holds its items.
+    pub items: String,
+    /// The member of a flat item by which a flat list is sorted, as the version writes it that has the flat list.
+    /// By default the items of the first group come first.
+    #[serde(default)]
+    pub order_by: Option<String>,
+    /// Steps over each item; the members under `by` are taken care of.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub ops: Vec<Spanned<OpSpec>>,
+}
+
+/// `variant: { path: payment, by: kind, cases: [{ older: card, newer: CARD, type: CardPayment }] }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VariantSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// The member that says which type it is, in the older version.
+    pub by: String,
+    /// That member in the newer version, where it is called otherwise there.
+    #[serde(default)]
+    pub newer_by: Option<String>,
+    /// The types. Their steps stand under `types`, the one that changes the member too.
+    #[schemars(length(min = 1))]
+    pub cases: Vec<CaseOfSpec>,
+}
+
+/// One of several types.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CaseOfSpec {
+    /// What the member says in the older version.
+    pub older: String,
+    /// What it says in the newer version, where that differs.
+    #[serde(default)]
+    pub newer: Option<String>,
+    /// The schema, by its name in the older version.
+    #[serde(rename = "type")]
+    pub schema: String,
+}
+
+/// `count: { of: lines, to: lineCount }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CountSpec {
+    /// The list, in the version that has no field for its length.
+    pub of: String,
+    /// The field, in the version that has it.
+    pub to: String,
+    /// The version that has the field: the newer one by default.
+    #[serde(default, rename = "in")]
+    pub side: SideSpec,
+}
+
+/// `sum: { of: lines, field: quantity, to: totalQuantity }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SumSpec {
+    /// The list, in the version that has no field for the sum.
+    pub of: String,
+    /// The member of its items, numbers or decimal texts.
+    pub field: String,
+    /// The field, in the version that has it.
+    pub to: String,
+    /// How it is written: text (the default) or a number.
+    #[serde(default, rename = "as")]
+    pub form: DecimalForm,
+    /// The version that has the field: the newer one by default.
+    #[serde(default, rename = "in")]
+    pub side: SideSpec,
+}
+
+/// One of the two versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SideSpec {
+    /// The older one.
+    Older,
+    /// The newer one.
+    #[default]
+    Newer,
+}
+
+/// `paging: { page: page, size: size, first: 1, default: 20, offset: offset, limit: limit }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PagingSpec {
+    /// The parameter with the page's number.
+    pub page: String,
+    /// The parameter with the page's size.
+    pub size: String,
+    /// The number of the first page.
+    #[serde(default = "PagingSpec::default_first")]
+    pub first: u32,
+    /// The size of a page where none is given.
+    #[schemars(range(min = 1))]
+    pub default: u32,
+    /// The parameter with the number of items before the page.
+    pub offset: String,
+    /// The parameter with the most items of a page.
+    pub limit: String,
+    /// Which version counts pages: the older one by default.
+    #[serde(default = "PagingSpec::default_pages")]
+    pub pages: SideSpec,
+}
+
+impl PagingSpec {
+    fn default_first() -> u32 {
+        1
+    }
+
+    fn default_pages() -> SideSpec {
+        SideSpec::Older
+    }
+}
+
 /// A plain value: text, a number, true or false.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Scalar(pub serde_json::Value);
+
+impl Scalar {
+    /// A string's content, else the value as JSON writes it.
+    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
+        match &self.0 {
+            serde_json::Value::String(text) => text.as_str().into(),
+            other => other.to_string().into(),
+        }
+    }
+}

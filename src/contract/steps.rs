@@ -1,15 +1,22 @@
 //! The steps of one type, read from the mapping file, checked against both schemas, and turned into two sides.
 
 mod check;
+mod combined;
 mod read;
 
+use std::sync::Arc;
+
+use super::combine::Combination;
 use super::compile::{Compiler, Type, path, place};
 use super::convert::Change;
 use super::openapi::OpenApi;
-use super::program::{CopyTo, Expect, Expected, Move, Outward, Path, Side};
-use super::spec::{Agree, Direction, OpSpec};
+use super::program::{Combine, Computed, CopyTo, Expect, Expected, Move, Outward, Path, Side};
+use super::spec::{
+    Agree, DecimalForm, Direction, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, SideSpec, VariantSpec,
+};
 use crate::config::Spanned;
-use read::{dates, decimal, ends, single, table};
+use combined::{join, minor_units, paging, pattern, split, unit};
+use read::{dates, decimal, ends, factor, grouping, pivot, single, table, yes_no};
 
 /// The steps of one type.
 #[derive(Default)]
@@ -19,9 +26,34 @@ pub(super) struct Steps<'a> {
     defaults: Vec<Filled>,
     constants: Vec<Filled>,
     drops: Vec<Dropped>,
+    combined: Vec<CombinedTwoWay>,
+    computed: Vec<(Computed, SideSpec, (u32, u32))>,
+    /// Fields of one version only, which come from around this type and go there.
+    given: Vec<(Path, SideSpec)>,
+    /// What one way puts where the other says nothing.
+    nothings: Vec<(Path, Direction, serde_json::Value)>,
     losses: Vec<(Path, Direction)>,
     /// Lists whose items have steps of their own.
     pub(super) eaches: Vec<Each<'a>>,
+    /// Fields that hold one of several types.
+    pub(super) variants: Vec<Variant<'a>>,
+}
+
+/// Several fields that become several others.
+pub(super) struct CombinedTwoWay {
+    pub(super) from: Vec<Path>,
+    pub(super) seen: Vec<Outward>,
+    pub(super) to: Vec<Path>,
+    pub(super) up: Arc<dyn Combination>,
+    pub(super) down: Arc<dyn Combination>,
+    pub(super) place: (u32, u32),
+}
+
+/// A field that holds one of several types.
+pub(super) struct Variant<'a> {
+    pub(super) from: Path,
+    pub(super) spec: &'a VariantSpec,
+    pub(super) place: (u32, u32),
 }
 
 struct TwoWay {
@@ -59,6 +91,8 @@ pub(super) struct Each<'a> {
     pub(super) from: Path,
     pub(super) to: Path,
     pub(super) ops: &'a [Spanned<OpSpec>],
+    /// Where the list's elements are groups: which version has them, and what holds and makes them.
+    pub(super) groups: Option<(SideSpec, &'a GroupSpec)>,
     pub(super) place: (u32, u32),
 }
 
@@ -82,6 +116,67 @@ impl<'a> Steps<'a> {
     fn add(&mut self, compiler: &mut Compiler<'_>, subject: &Type<'_>, op: &'a OpSpec, at: (u32, u32)) {
         match op {
             OpSpec::Move(op) => self.moved(path(&op.from), path(&op.to), Change::Keep, Change::Keep, at),
+            OpSpec::Each(op) => {
+                if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref()) {
+                    self.eaches.push(Each {
+                        from: from.clone(),
+                        to: to.clone(),
+                        ops: &op.ops,
+                        groups: None,
+                        place: at,
+                    });
+                    self.moved(from, to, Change::Keep, Change::Keep, at);
+                }
+            }
+            OpSpec::Group(op) => self.grouped(op, SideSpec::Newer, at),
+            OpSpec::Flatten(op) => self.grouped(op, SideSpec::Older, at),
+            OpSpec::Variant(op) => {
+                if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref()) {
+                    self.variants.push(Variant {
+                        from: from.clone(),
+                        spec: op,
+                        place: at,
+                    });
+                    self.moved(from, to, Change::Keep, Change::Keep, at);
+                }
+            }
+            OpSpec::Copy(op) => {
+                self.copies.push(Copied {
+                    from: Outward::parse(&op.from),
+                    to: path(&op.to),
+                    agree: op.agree,
+                    place: at,
+                });
+            }
+            OpSpec::Default(op) => self.defaults.push(Filled {
+                to: path(&op.path),
+                value: op.value.0.clone(),
+                omit: op.omit,
+                agree: Agree::Ignore,
+                place: at,
+            }),
+            OpSpec::Const(op) => self.constants.push(Filled {
+                to: path(&op.to),
+                value: op.value.0.clone(),
+                omit: true,
+                agree: op.expect,
+                place: at,
+            }),
+            OpSpec::Drop(op) => self.drops.push(Dropped {
+                path: path(&op.path),
+                restore: op.restore.as_ref().map(|value| value.0.clone()),
+                place: at,
+            }),
+            _ => {
+                self.add_change(compiler, subject, op, at);
+                self.add_several(compiler, op, at);
+            }
+        }
+    }
+
+    /// Steps that change one value.
+    fn add_change(&mut self, compiler: &mut Compiler<'_>, subject: &Type<'_>, op: &OpSpec, at: (u32, u32)) {
+        match op {
             OpSpec::Wrap(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
                 self.changed(ends, Change::Wrap, single(op), at);
@@ -89,17 +184,6 @@ impl<'a> Steps<'a> {
             OpSpec::First(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
                 self.changed(ends, single(op), Change::Wrap, at);
-            }
-            OpSpec::Each(op) => {
-                if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref()) {
-                    self.eaches.push(Each {
-                        from: from.clone(),
-                        to: to.clone(),
-                        ops: &op.ops,
-                        place: at,
-                    });
-                    self.moved(from, to, Change::Keep, Change::Keep, at);
-                }
             }
             OpSpec::Table(op) => {
                 if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref())
@@ -129,36 +213,121 @@ impl<'a> Steps<'a> {
                 let (char, width) = (op.char, op.width);
                 self.changed(ends, Change::Pad { char, width }, Change::Strip { char, width }, at);
             }
-            OpSpec::Copy(op) => {
-                let up = op.from.bytes().take_while(|byte| *byte == b'^').count();
-                let inner = op.from.trim_start_matches('^').trim_start_matches('.');
-                self.copies.push(Copied {
-                    from: Outward { up, path: path(inner) },
-                    to: path(&op.to),
-                    agree: op.agree,
-                    place: at,
-                });
+            OpSpec::Bool(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                let (up, down) = yes_no(compiler, op, at);
+                self.changed(ends, up, down, at);
             }
-            OpSpec::Default(op) => self.defaults.push(Filled {
-                to: path(&op.path),
-                value: op.value.0.clone(),
-                omit: op.omit,
-                agree: Agree::Ignore,
-                place: at,
-            }),
-            OpSpec::Const(op) => self.constants.push(Filled {
-                to: path(&op.to),
-                value: op.value.0.clone(),
-                omit: true,
-                agree: op.expect,
-                place: at,
-            }),
-            OpSpec::Drop(op) => self.drops.push(Dropped {
-                path: path(&op.path),
-                restore: op.restore.as_ref().map(|value| value.0.clone()),
-                place: at,
-            }),
+            OpSpec::Case(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                let case = |from, to| Change::Case { from, to };
+                self.changed(ends, case(op.older, op.newer), case(op.newer, op.older), at);
+            }
+            OpSpec::Trim(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                self.changed(ends, Change::Trim, Change::Keep, at);
+            }
+            OpSpec::Scale(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                if let Some(by) = factor(compiler, &op.by, at) {
+                    let scale = |by| Change::Scale { by, round: op.round };
+                    self.changed(ends, scale(by), scale(by.inverse()), at);
+                }
+            }
+            OpSpec::Null(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                self.nothing(compiler, ends, op, at);
+            }
+            OpSpec::Pivot(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                let (to_object, to_list) = pivot(op);
+                match op.older {
+                    PivotForm::List => self.changed(ends, to_object, to_list, at),
+                    PivotForm::Object => self.changed(ends, to_list, to_object, at),
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Steps that make values of several others.
+    fn add_several(&mut self, compiler: &mut Compiler<'_>, op: &OpSpec, at: (u32, u32)) {
+        match op {
+            OpSpec::Split(op) => self.combined.extend(split(compiler, op, at)),
+            OpSpec::Join(op) => self.combined.extend(join(compiler, op, at)),
+            OpSpec::Pattern(op) => self.combined.extend(pattern(compiler, op, at)),
+            OpSpec::MinorUnits(op) => self.combined.push(minor_units(op, at)),
+            OpSpec::Unit(op) => self.combined.extend(unit(compiler, op, at)),
+            OpSpec::Paging(op) => self.combined.extend(paging(compiler, op, at)),
+            OpSpec::Count(op) => {
+                let computed = Computed {
+                    of: path(&op.of),
+                    field: None,
+                    to: path(&op.to),
+                    form: DecimalForm::Number,
+                };
+                self.computed.push((computed, op.side, at));
+            }
+            OpSpec::Sum(op) => {
+                let computed = Computed {
+                    of: path(&op.of),
+                    field: Some(path(&op.field)),
+                    to: path(&op.to),
+                    form: op.form,
+                };
+                self.computed.push((computed, op.side, at));
+            }
+            _ => {}
+        }
+    }
+
+    /// Fields that come from around this type, and go there, in one version.
+    pub(super) fn give(&mut self, fields: impl IntoIterator<Item = Path>, side: SideSpec) {
+        self.given.extend(fields.into_iter().map(|field| (field, side)));
+    }
+
+    fn grouped(&mut self, op: &'a GroupSpec, groups: SideSpec, at: (u32, u32)) {
+        let (from, to) = (path(&op.from), path(&op.to));
+        self.eaches.push(Each {
+            from: from.clone(),
+            to: to.clone(),
+            ops: &op.ops,
+            groups: Some((groups, op)),
+            place: at,
+        });
+        let (group, flatten) = grouping(op);
+        let (up, down) = match groups {
+            SideSpec::Newer => (group, flatten),
+            SideSpec::Older => (flatten, group),
+        };
+        self.moved(from, to, up, down, at);
+    }
+
+    fn nothing(&mut self, compiler: &mut Compiler<'_>, ends: Option<(Path, Path)>, op: &NullSpec, at: (u32, u32)) {
+        let Some((from, to)) = ends else { return };
+        if op.older == op.newer {
+            compiler.mistake(
+                at,
+                "both versions say nothing in the same way",
+                "use `move`, or no step at all",
+            );
+            return;
+        }
+        let value = |nothing| match nothing {
+            Nothing::Absent => None,
+            Nothing::Null => Some(serde_json::Value::Null),
+            Nothing::Empty => Some("".into()),
+        };
+        if op.older == Nothing::Absent {
+            let filled = value(op.newer).map(|value| (to.clone(), Direction::Up, value));
+            self.nothings.extend(filled);
+        }
+        if op.newer == Nothing::Absent {
+            let filled = value(op.older).map(|value| (from.clone(), Direction::Down, value));
+            self.nothings.extend(filled);
+        }
+        let change = |from, to| Change::Nothing { from, to };
+        self.moved(from, to, change(op.older, op.newer), change(op.newer, op.older), at);
     }
 
     fn changed(&mut self, ends: Option<(Path, Path)>, up: Change, down: Change, at: (u32, u32)) {
@@ -262,7 +431,42 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
             down.fills.push((drop.path.clone(), value.clone()));
         }
     }
+    several(steps, &mut up, &mut down);
     (up, down)
+}
+
+/// Steps over several values, and fields that only one version has.
+fn several(steps: &Steps<'_>, up: &mut Side, down: &mut Side) {
+    for combined in &steps.combined {
+        let combine = |from: &[Path], to: &[Path], rule: &Arc<dyn Combination>| Combine {
+            from: from.to_vec(),
+            seen: combined.seen.clone(),
+            to: to.to_vec(),
+            rule: rule.clone(),
+        };
+        up.combinations
+            .push(combine(&combined.from, &combined.to, &combined.up));
+        down.combinations
+            .push(combine(&combined.to, &combined.from, &combined.down));
+    }
+    for (computed, side, _) in &steps.computed {
+        let (has, other) = match side {
+            SideSpec::Newer => (&mut *up, &mut *down),
+            SideSpec::Older => (&mut *down, &mut *up),
+        };
+        other.drops.push(computed.to.clone());
+        has.computed.push(computed.clone());
+    }
+    for (path, side) in &steps.given {
+        match side {
+            SideSpec::Newer => down.drops.push(path.clone()),
+            SideSpec::Older => up.drops.push(path.clone()),
+        }
+    }
+    for (path, way, value) in &steps.nothings {
+        let side = if *way == Direction::Up { &mut *up } else { &mut *down };
+        side.fills.push((path.clone(), value.clone()));
+    }
 }
 
 /// Names a closed object takes, sorted; `None` if it takes any.

@@ -1,4 +1,6 @@
+mod guide;
 mod mistakes;
+mod operations;
 mod steps;
 
 use bytes::Bytes;

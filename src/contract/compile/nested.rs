@@ -2,7 +2,7 @@
 
 use super::{Compiler, Type};
 use crate::contract::openapi::OpenApi;
-use crate::contract::program::{Nested, Step as Inward};
+use crate::contract::program::{Inner, Nested, Step as Inward};
 use crate::contract::steps::Steps;
 
 /// The search for types inside a type.
@@ -69,7 +69,7 @@ impl Compiler<'_> {
         if !self.programs[program].is_identity {
             search.nested.push(Nested {
                 path: inward.to_vec(),
-                program,
+                what: Inner::Program(program),
             });
         }
     }

@@ -1,10 +1,12 @@
 //! Lays a side out for running: one pass over the members of the source, one over what the target needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::super::combine::Combination;
 use super::super::convert::Change;
 use super::names::Names;
-use super::{Expected, Nested, Outward, Path, Program, Side, Step};
+use super::{Choice, Computed, Expected, Inner, Nested, Outward, Path, Program, Side, Step};
 use crate::contract::spec::{Agree, Direction};
 use crate::json::{Builder, Document, MemberName};
 
@@ -16,6 +18,9 @@ pub(super) struct Plan {
     /// The object that is made and those inside it; the first is the object itself.
     pub(super) targets: Vec<Vec<Entry>>,
     pub(super) checks: Vec<Check>,
+    pub(super) combinations: Vec<Combined>,
+    /// How many values combinations make.
+    pub(super) parts: usize,
     /// How many values are picked up.
     pub(super) slots: usize,
     /// What is done with the items where this is a list.
@@ -92,10 +97,24 @@ pub(super) enum Origin {
     Moved { slot: usize, change: Change, walk: Walk },
     /// A value that stands elsewhere in the source.
     Copied(Outward),
+    /// What a combination made.
+    Part(usize),
+    /// Computed from a list in the source.
+    Computed(Computed),
     /// The value at hand, unless it is this one.
     Unless(Document),
     /// Nowhere: only what is put otherwise.
     Nothing,
+}
+
+/// Several values turned into several others.
+#[derive(Debug)]
+pub(super) struct Combined {
+    pub(super) slots: Vec<usize>,
+    pub(super) seen: Vec<Outward>,
+    pub(super) rule: Arc<dyn Combination>,
+    /// How many values it makes.
+    pub(super) count: usize,
 }
 
 /// A value that is left out must be what is expected.
@@ -121,6 +140,8 @@ pub(super) enum Walk {
     Whole,
     /// It is a type of its own.
     Program(usize),
+    /// It is one of several types.
+    Choice(Arc<Choice>),
     /// It holds types of their own.
     Inside(Box<Inside>),
 }
@@ -134,9 +155,12 @@ pub(super) struct Inside {
 
 impl Walk {
     /// Adds a program to be found further inside.
-    fn add(&mut self, path: &[Step], program: usize) {
+    fn add(&mut self, path: &[Step], what: &Inner) {
         let Some((step, rest)) = path.split_first() else {
-            *self = Self::Program(program);
+            *self = match what {
+                Inner::Program(program) => Self::Program(*program),
+                Inner::Choice(choice) => Self::Choice(choice.clone()),
+            };
             return;
         };
         if let Self::Whole = self {
@@ -149,7 +173,7 @@ impl Walk {
                 Step::Values => inside.values.get_or_insert_default(),
                 Step::Field(name) => inside.fields.entry(name.clone()).or_default(),
             };
-            inner.add(rest, program);
+            inner.add(rest, what);
         }
     }
 }
@@ -246,6 +270,24 @@ impl Layout {
             let from = Origin::Copied(copy.from.clone());
             self.make(&copy.to, Producer { from, otherwise: None });
         }
+        for combine in &side.combinations {
+            let combined = Combined {
+                slots: combine.from.iter().map(|path| self.pick_up(path)).collect(),
+                seen: combine.seen.clone(),
+                rule: combine.rule.clone(),
+                count: combine.to.len(),
+            };
+            for (part, path) in (self.plan.parts..).zip(&combine.to) {
+                let from = Origin::Part(part);
+                self.make(path, Producer { from, otherwise: None });
+            }
+            self.plan.parts += combined.count;
+            self.plan.combinations.push(combined);
+        }
+        for computed in &side.computed {
+            let from = Origin::Computed(computed.clone());
+            self.make(&computed.to, Producer { from, otherwise: None });
+        }
         for (path, value) in &side.fills {
             let value = constant(value);
             match self.made(path) {
@@ -340,18 +382,18 @@ impl Layout {
                     ..
                 }) = self.made(&mover.to)
                 {
-                    walk.add(&nested.path[length..], nested.program);
+                    walk.add(&nested.path[length..], &nested.what);
                 }
                 continue;
             }
             match nested.path.first() {
                 Some(Step::Items) => {
                     let mut walk = Walk::Whole;
-                    walk.add(&nested.path[1..], nested.program);
+                    walk.add(&nested.path[1..], &nested.what);
                     self.plan.items = Some(walk);
                 }
-                Some(Step::Values) => self.root.rest.add(&nested.path[1..], nested.program),
-                Some(Step::Field(_)) => self.root.nest(&nested.path, nested.program),
+                Some(Step::Values) => self.root.rest.add(&nested.path[1..], &nested.what),
+                Some(Step::Field(_)) => self.root.nest(&nested.path, &nested.what),
                 None => {}
             }
         }
@@ -369,7 +411,7 @@ impl Layout {
         self.source(0, root, 0);
         self.plan.sources[0].is_closed = side.carried.is_some();
         self.plan.targets = self.targets;
-        self.plan.is_busy = !(side.moves.is_empty() && side.copies.is_empty() && side.fills.is_empty());
+        self.plan.is_busy = self.plan.targets.len() > 1 || !self.plan.targets[0].is_empty() || !side.moves.is_empty();
         self.plan
     }
 
@@ -424,8 +466,8 @@ impl Branch {
     /// Says what is done at a path. What was said before of a place around it holds.
     fn put(&mut self, path: &[Box<str>], member: Member, takes: bool) {
         let Some((name, rest)) = path.split_first() else { return };
+        self.is_taken_from |= takes;
         if rest.is_empty() {
-            self.is_taken_from |= takes;
             self.members.entry(name.clone()).or_insert(member);
             return;
         }
@@ -439,7 +481,7 @@ impl Branch {
     }
 
     /// A type inside a member that stays.
-    fn nest(&mut self, path: &[Step], program: usize) {
+    fn nest(&mut self, path: &[Step], what: &Inner) {
         let Some((Step::Field(name), rest)) = path.split_first() else {
             return;
         };
@@ -452,8 +494,8 @@ impl Branch {
             | Member::Change(Producer {
                 from: Origin::Moved { walk, .. },
                 ..
-            }) => walk.add(rest, program),
-            Member::Open(branch) => branch.nest(rest, program),
+            }) => walk.add(rest, what),
+            Member::Open(branch) => branch.nest(rest, what),
             Member::Skip | Member::Take(_) | Member::Change(_) => {}
         }
     }

@@ -1,12 +1,15 @@
 //! Runs programs over a document and writes the translated one.
 
+mod lists;
+
 use std::borrow::Cow;
 
 use super::super::convert::{Change, Plain};
-use super::super::spec::{Agree, Direction, More};
+use super::super::spec::{Agree, DecimalForm, Direction, More, Nothing};
 use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
-use super::{Fault, Outward, Program, Programs};
-use crate::json::{Begun, Builder, Document, Kind, Value};
+use super::{Choice, Computed, Fault, Outward, Program, Programs};
+use crate::contract::arithmetic;
+use crate::json::{Begun, Builder, Document, Kind, MemberName, Value};
 
 /// Of a member that no step names.
 const UNNAMED: u16 = u16::MAX;
@@ -22,6 +25,10 @@ pub(super) struct Run<'a> {
     actions: Vec<u16>,
     /// Entries of targets that the source had itself.
     noted: Vec<usize>,
+    /// What combinations made, of all objects that are under way.
+    parts: Vec<Option<Plain<'static>>>,
+    /// Members that the next object gets beside its own: what its group says of it.
+    given: Vec<(&'a MemberName, Value<'a>)>,
 }
 
 /// An object that is being translated, and those around it.
@@ -31,6 +38,8 @@ struct Scope<'s, 'a> {
     plan: &'a Plan,
     /// Where its values begin among the slots.
     slots: usize,
+    /// Where its values begin among the parts.
+    parts: usize,
     around: Option<&'s Scope<'s, 'a>>,
 }
 
@@ -43,6 +52,8 @@ impl<'a> Run<'a> {
             slots: Vec::with_capacity(64),
             actions: Vec::with_capacity(64),
             noted: Vec::new(),
+            parts: Vec::new(),
+            given: Vec::new(),
         }
     }
 
@@ -81,21 +92,29 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         around: Option<&Scope<'_, 'a>>,
     ) -> Result<(), Fault> {
-        let (slots, actions) = (self.slots.len(), self.actions.len());
+        let (slots, actions, parts) = (self.slots.len(), self.actions.len(), self.parts.len());
+        let given = std::mem::take(&mut self.given);
         self.slots.resize(slots + plan.slots, None);
         let scope = Scope {
             object,
             program,
             plan,
             slots,
+            parts,
             around,
         };
         self.collect(&scope, 0, object);
         self.check(&scope)?;
+        self.combine(&scope)?;
         let begun = self.out.begin_object();
         self.members(&scope, Some((0, object)), 0, begun, &mut { actions })?;
+        for (name, value) in given {
+            self.out.name(begun, name);
+            self.out.copy(value);
+        }
         self.out.end(begun);
         self.slots.truncate(slots);
+        self.parts.truncate(parts);
         self.actions.truncate(actions);
         Ok(())
     }
@@ -145,6 +164,38 @@ impl<'a> Run<'a> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Turns several values into several others.
+    fn combine(&mut self, scope: &Scope<'_, 'a>) -> Result<(), Fault> {
+        for combined in &scope.plan.combinations {
+            let taken: Vec<_> = combined
+                .slots
+                .iter()
+                .map(|slot| self.slots[scope.slots + slot])
+                .collect();
+            let Some(first) = taken.iter().flatten().next() else {
+                self.parts.extend((0..combined.count).map(|_| None));
+                continue;
+            };
+            if let Some(null) = taken.iter().flatten().find(|value| value.is_null()) {
+                return Err(Fault::at(*null, "null where a value is expected"));
+            }
+            let seen: Vec<_> = combined
+                .seen
+                .iter()
+                .map(|outward| match self.way {
+                    Direction::Up => look(scope, outward).and_then(text),
+                    Direction::Down => older_text(scope, self.way, outward),
+                })
+                .collect();
+            let made = combined
+                .rule
+                .combine(&taken, &seen)
+                .map_err(|detail| Fault::at(*first, detail))?;
+            self.parts.extend(made);
         }
         Ok(())
     }
@@ -298,6 +349,20 @@ impl<'a> Run<'a> {
                 }
                 None => false,
             },
+            Origin::Part(part) => match &self.parts[scope.parts + part] {
+                Some(made) => {
+                    made.write(&mut self.out);
+                    true
+                }
+                None => false,
+            },
+            Origin::Computed(computed) => match compute(scope, computed)? {
+                Some(made) => {
+                    made.write(&mut self.out);
+                    true
+                }
+                None => false,
+            },
             Origin::Unless(value) => match own {
                 Some(own) if !is_same(own, value.root()) => {
                     self.out.copy(own);
@@ -320,7 +385,7 @@ impl<'a> Run<'a> {
     fn changed(
         &mut self,
         value: Value<'a>,
-        change: &Change,
+        change: &'a Change,
         walk: &Walk,
         scope: &Scope<'_, 'a>,
     ) -> Result<bool, Fault> {
@@ -332,6 +397,7 @@ impl<'a> Run<'a> {
                 self.value(value, walk, Some(scope))?;
                 self.out.end(begun);
             }
+            (Change::Nothing { from, to }, _) => return self.nothing(value, (*from, *to), walk, scope),
             // Null has no code, no digits and no date. Whether it may stand there, the target's schema says.
             (_, Kind::Null) => self.out.null(),
             (Change::Single { more, separator }, Kind::Array) => {
@@ -347,6 +413,10 @@ impl<'a> Run<'a> {
                     _ => self.value(first, walk, Some(scope))?,
                 }
             }
+            (Change::Pivot(pair), Kind::Array) => self.pivot(value, pair)?,
+            (Change::Unpivot(pair), Kind::Object) => self.unpivot(value, pair),
+            (Change::Group(grouping), Kind::Array) => self.group(value, grouping, walk, scope)?,
+            (Change::Flatten(grouping), Kind::Array) => self.flatten(value, grouping, walk, scope)?,
             // What is said of a value is said of each in a list of them.
             (change, Kind::Array) if change.is_plain() => {
                 let begun = self.out.begin_array();
@@ -366,11 +436,36 @@ impl<'a> Run<'a> {
             self.out.null();
             return Ok(());
         }
-        match change.plain(value).map_err(|detail| Fault::at(value, detail))? {
-            Plain::Text(text) => self.out.string(&text),
-            Plain::Number(text) => self.out.number(&text),
-        }
+        let changed = change.plain(value).map_err(|detail| Fault::at(value, detail))?;
+        changed.write(&mut self.out);
         Ok(())
+    }
+
+    /// Says nothing in another way. A value that looks like the other way could not be told from it.
+    fn nothing(
+        &mut self,
+        value: Value<'a>,
+        (from, to): (Nothing, Nothing),
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<bool, Fault> {
+        let is = |nothing| match nothing {
+            Nothing::Absent => false,
+            Nothing::Null => value.is_null(),
+            Nothing::Empty => value.kind() == Kind::String && value.raw() == "\"\"",
+        };
+        if is(from) {
+            match to {
+                Nothing::Absent => return Ok(false),
+                Nothing::Null => self.out.null(),
+                Nothing::Empty => self.out.string(""),
+            }
+        } else if is(to) {
+            return Err(Fault::at(value, "a value that would be taken for none on the way back"));
+        } else {
+            self.value(value, walk, Some(scope))?;
+        }
+        Ok(true)
     }
 
     /// Writes a value whose parts may be types of their own.
@@ -381,6 +476,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             Walk::Program(program) => return self.program(*program, value, around),
+            Walk::Choice(choice) => return self.choose(choice, value, around),
             Walk::Inside(inside) => inside,
         };
         match (value.kind(), &inside.items) {
@@ -401,6 +497,25 @@ impl<'a> Run<'a> {
             _ => return Err(Fault::at(value, "something else where an object is expected")),
         }
         Ok(())
+    }
+
+    /// Writes a value of the type that it says it is.
+    fn choose(&mut self, choice: &Choice, value: Value<'a>, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
+        if value.is_null() {
+            self.out.null();
+            return Ok(());
+        }
+        let version = usize::from(self.way == Direction::Down);
+        let by = &choice.by[version];
+        let said = value.get(by).and_then(text);
+        let said = said.ok_or_else(|| Fault::at(value, format!("a value without `{by}`, which says what it is")))?;
+        match choice.cases.iter().find(|(names, _)| *names[version] == *said) {
+            Some((_, program)) => self.program(*program, value, around),
+            None => Err(Fault::at(
+                value,
+                format!("{} is none of the types that `{by}` may say", shown_text(&said)),
+            )),
+        }
     }
 
     fn items(&mut self, list: Value<'a>, walk: &Walk, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
@@ -442,6 +557,26 @@ fn older_text<'s>(scope: &'s Scope<'s, '_>, way: Direction, from: &'s Outward) -
             .try_fold(value, |value, name| value.get(name))
             .and_then(text),
     }
+}
+
+/// What a list adds up to, or how long it is.
+fn compute(scope: &Scope<'_, '_>, computed: &Computed) -> Result<Option<Plain<'static>>, Fault> {
+    let list = computed.of.iter().try_fold(scope.object, |value, name| value.get(name));
+    let Some(list) = list.filter(|list| list.kind() == Kind::Array) else {
+        return Ok(None);
+    };
+    let Some(field) = &computed.field else {
+        return Ok(Some(Plain::Number(list.len().to_string().into())));
+    };
+    let values = list
+        .elements()
+        .filter_map(|item| field.iter().try_fold(item, |value, name| value.get(name)))
+        .filter_map(text);
+    let sum = arithmetic::sum(values).map_err(|detail| Fault::at(list, detail))?;
+    Ok(Some(match computed.form {
+        DecimalForm::String => Plain::Text(sum.into()),
+        DecimalForm::Number => Plain::Number(sum.into()),
+    }))
 }
 
 fn joined(list: Value<'_>, separator: &str) -> Result<String, Fault> {

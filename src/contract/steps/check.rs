@@ -4,7 +4,7 @@ use super::Steps;
 use crate::contract::compile::{Compiler, Type, fields};
 use crate::contract::openapi::OpenApi;
 use crate::contract::program::{Nested, Path, Step as Inward};
-use crate::contract::spec::Direction;
+use crate::contract::spec::{Direction, SideSpec};
 
 /// Names from an object inwards, borrowed.
 type Field<'v> = &'v [Box<str>];
@@ -42,6 +42,34 @@ impl Steps<'_> {
                 ),
             }
             expected.push((newer, subject.newer, &copy.to, copy.place));
+        }
+        for combined in &self.combined {
+            for from in &combined.from {
+                expected.push((older, subject.older, from, combined.place));
+            }
+            for to in &combined.to {
+                expected.push((newer, subject.newer, to, combined.place));
+            }
+            for seen in &combined.seen {
+                let around = subject.around.len().checked_sub(seen.up);
+                match around {
+                    _ if seen.up == 0 => expected.push((older, subject.older, &seen.path, combined.place)),
+                    Some(index) => expected.push((older, &subject.around[index], &seen.path, combined.place)),
+                    None => compiler.mistake(
+                        combined.place,
+                        format!("`^` leads out of everything around {}", subject.name),
+                        "look at a field of this type or of one around it",
+                    ),
+                }
+            }
+        }
+        for (computed, side, place) in &self.computed {
+            let ((has, has_schema), (other, other_schema)) = match side {
+                SideSpec::Newer => ((newer, subject.newer), (older, subject.older)),
+                SideSpec::Older => ((older, subject.older), (newer, subject.newer)),
+            };
+            expected.push((has, has_schema, &computed.to, *place));
+            expected.push((other, other_schema, &computed.of, *place));
         }
         for filled in self.defaults.iter().chain(&self.constants) {
             expected.push((newer, subject.newer, &filled.to, filled.place));
@@ -90,11 +118,27 @@ impl Steps<'_> {
         let moved = self.moves.iter().map(|step| (&step.to, step.place));
         let copied = self.copies.iter().map(|copy| (&copy.to, copy.place));
         let constant = self.constants.iter().map(|constant| (&constant.to, constant.place));
-        let targets: Vec<_> = moved.chain(copied).chain(constant).collect();
+        let combined = self
+            .combined
+            .iter()
+            .flat_map(|combined| combined.to.iter().map(|to| (to, combined.place)));
+        let computed = self.computed.iter().filter(|(_, side, _)| *side == SideSpec::Newer);
+        let computed = computed.map(|(computed, _, place)| (&computed.to, *place));
+        let targets: Vec<_> = moved
+            .chain(copied)
+            .chain(constant)
+            .chain(combined)
+            .chain(computed)
+            .collect();
         clashes(compiler, &targets, "is written twice");
         let moved = self.moves.iter().map(|step| (&step.from, step.place));
         let sources: Vec<_> = moved
             .chain(self.drops.iter().map(|drop| (&drop.path, drop.place)))
+            .chain(
+                self.combined
+                    .iter()
+                    .flat_map(|combined| combined.from.iter().map(|from| (from, combined.place))),
+            )
             .collect();
         clashes(compiler, &sources, "is taken twice; use `copy` for the second place");
     }
@@ -179,6 +223,30 @@ impl<'v> View<'v> {
                 gone.extend(steps.constants.iter().map(|constant| &*constant.to));
             }
         }
+        for combined in &steps.combined {
+            let (from, to) = match way {
+                Direction::Up => (&combined.from, &combined.to),
+                Direction::Down => (&combined.to, &combined.from),
+            };
+            flows.extend(to.iter().map(|to| (Some(&*from[0]), &**to)));
+            flows.extend(from.iter().skip(1).map(|from| (Some(&**from), &*to[0])));
+        }
+        for (computed, side, _) in &steps.computed {
+            if (*side == SideSpec::Newer) == (way == Direction::Up) {
+                flows.push((None, &computed.to));
+            } else {
+                gone.push(&computed.to);
+            }
+        }
+        for (path, side) in &steps.given {
+            if (*side == SideSpec::Newer) == (way == Direction::Up) {
+                flows.push((None, path));
+            } else {
+                gone.push(path);
+            }
+        }
+        let nothings = steps.nothings.iter().filter(|(_, filled, _)| *filled == way);
+        flows.extend(nothings.map(|(path, ..)| (None, &**path)));
         let (older, newer) = (
             (compiler.older.document, subject.older),
             (compiler.newer.document, subject.newer),

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
+use crate::contract::arithmetic::Ratio;
 use crate::contract::compile::{Compiler, Type, path};
-use crate::contract::convert::{Change, Codes, DateChange};
+use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Pair, YesNo};
 use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
-use crate::contract::spec::{DateForm, DateSpec, DecimalForm, DecimalSpec, TableSpec, WrapSpec};
+use crate::contract::spec::{
+    BoolSpec, DateForm, DateSpec, DecimalForm, DecimalSpec, Factor, GroupSpec, PivotSpec, TableSpec, WrapSpec,
+};
+use crate::json::MemberName;
 
 /// Both ends of a step that names them by `path`, or by `from` and `to`.
 pub(super) fn ends(
@@ -209,6 +213,59 @@ pub(super) fn table(
         compiler.mistake(at, message, help);
     }
     Some((Change::Table(Arc::new(up)), Change::Table(Arc::new(down))))
+}
+
+pub(super) fn yes_no(compiler: &mut Compiler<'_>, op: &BoolSpec, at: (u32, u32)) -> (Change, Change) {
+    if op.yes.text() == op.no.text() {
+        compiler.mistake(
+            at,
+            "`yes` and `no` are the same",
+            "give the two codes of the older version",
+        );
+    }
+    let codes = Arc::new(YesNo {
+        yes: op.yes.clone(),
+        no: op.no.clone(),
+    });
+    (Change::ToBool(codes.clone()), Change::FromBool(codes))
+}
+
+pub(super) fn factor(compiler: &mut Compiler<'_>, written: &Factor, at: (u32, u32)) -> Option<Ratio> {
+    match Ratio::parse(&written.0) {
+        Ok(ratio) => Some(ratio),
+        Err(wrong) => {
+            let help = "write a decimal number or a fraction of two, such as '0.001' or '1/1000'; not zero";
+            compiler.mistake(at, format!("`{}` is no factor: {wrong}", written.0), help);
+            None
+        }
+    }
+}
+
+/// The way from a list to an object, and back.
+pub(super) fn pivot(op: &PivotSpec) -> (Change, Change) {
+    let pair = Arc::new(Pair {
+        key: MemberName::new(&op.key),
+        value: MemberName::new(&op.value),
+        names: [op.key.as_str().into(), op.value.as_str().into()],
+    });
+    (Change::Pivot(pair.clone()), Change::Unpivot(pair))
+}
+
+/// The way from a flat list to groups, and back.
+pub(super) fn grouping(op: &GroupSpec) -> (Change, Change) {
+    let by = op.by.iter().map(|(item, group)| GroupedBy {
+        item_name: item.as_str().into(),
+        group_name: group.as_str().into(),
+        in_item: MemberName::new(item),
+        in_group: MemberName::new(group),
+    });
+    let grouping = Arc::new(Grouping {
+        by: by.collect(),
+        items: MemberName::new(&op.items),
+        items_name: op.items.as_str().into(),
+        order_by: op.order_by.as_deref().map(Into::into),
+    });
+    (Change::Group(grouping.clone()), Change::Flatten(grouping))
 }
 
 /// The codes that are listed for a field, or for the items of a list.

@@ -1,0 +1,180 @@
+//! Lists that become objects or groups, and back.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::super::plan::Walk;
+use super::{Fault, Run, Scope, shown_text, text};
+use crate::contract::convert::{Grouping, Pair};
+use crate::json::{Decimal, Kind, MemberName, Value};
+
+impl<'a> Run<'a> {
+    /// A list of names and values to an object.
+    pub(super) fn pivot(&mut self, list: Value<'a>, pair: &Pair) -> Result<(), Fault> {
+        let [key, member] = &pair.names;
+        let mut known = HashSet::with_capacity(list.len());
+        let begun = self.out.begin_object();
+        for item in list.elements() {
+            let name = item.get(key).and_then(Value::as_str);
+            let name = name.ok_or_else(|| Fault::at(item, format!("an item without a name in `{key}`")))?;
+            let value = item.get(member);
+            let value = value.ok_or_else(|| Fault::at(item, format!("an item without a value in `{member}`")))?;
+            if item.len() > 2 {
+                let detail = format!("an item with more than `{key}` and `{member}`");
+                return Err(Fault::at(item, detail));
+            }
+            self.out.name(begun, &MemberName::new(&name));
+            self.out.copy(value);
+            if let Some(name) = known.replace(name) {
+                return Err(Fault::at(item, format!("a second value for {}", shown_text(&name))));
+            }
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+
+    /// An object to a list of names and values.
+    pub(super) fn unpivot(&mut self, object: Value<'a>, pair: &Pair) {
+        let begun = self.out.begin_array();
+        for (name, value) in object.members() {
+            self.out.element(begun);
+            let item = self.out.begin_object();
+            self.out.name(item, &pair.key);
+            self.out.string(&name.text());
+            self.out.name(item, &pair.value);
+            self.out.copy(value);
+            self.out.end(item);
+        }
+        self.out.end(begun);
+    }
+
+    /// A list to a list of groups, in the order in which each is met first.
+    pub(super) fn group(
+        &mut self,
+        list: Value<'a>,
+        grouping: &Grouping,
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<(), Fault> {
+        type Group<'g> = (Vec<Value<'g>>, Vec<Value<'g>>);
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut known: HashMap<Vec<Cow<'a, str>>, usize> = HashMap::new();
+        for item in list.elements() {
+            let (mut values, mut texts) = (Vec::new(), Vec::new());
+            for by in &grouping.by {
+                let value = item.get(&by.item_name);
+                let found = value.and_then(|value| Some((value, text(value)?)));
+                let (value, text) =
+                    found.ok_or_else(|| Fault::at(item, format!("an item without a value in `{}`", by.item_name)))?;
+                values.push(value);
+                texts.push(text);
+            }
+            let number = *known.entry(texts).or_insert(groups.len());
+            match groups.get_mut(number) {
+                Some((_, items)) => items.push(item),
+                None => groups.push((values, vec![item])),
+            }
+        }
+        let begun = self.out.begin_array();
+        for (values, items) in groups {
+            self.out.element(begun);
+            let group = self.out.begin_object();
+            for (by, value) in grouping.by.iter().zip(values) {
+                self.out.name(group, &by.in_group);
+                self.out.copy(value);
+            }
+            self.out.name(group, &grouping.items);
+            let flat = self.out.begin_array();
+            for item in items {
+                self.out.element(flat);
+                self.value(item, item_walk(walk), Some(scope))?;
+            }
+            self.out.end(flat);
+            self.out.end(group);
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+
+    /// A list of groups to a list, in the order that was agreed.
+    pub(super) fn flatten(
+        &mut self,
+        list: Value<'a>,
+        grouping: &'a Grouping,
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<(), Fault> {
+        let mut rows: Vec<(Vec<(&'a MemberName, Value<'a>)>, Value<'a>)> = Vec::new();
+        for group in list.elements() {
+            let mut given = Vec::with_capacity(grouping.by.len());
+            for by in &grouping.by {
+                let value = group.get(&by.group_name);
+                let value =
+                    value.ok_or_else(|| Fault::at(group, format!("a group without a value in `{}`", by.group_name)))?;
+                given.push((&by.in_item, value));
+            }
+            if group.len() > given.len() + 1 {
+                let detail = format!(
+                    "a group with more than its items and what makes it one of {}",
+                    list.len()
+                );
+                return Err(Fault::at(group, detail));
+            }
+            let items = group
+                .get(&grouping.items_name)
+                .filter(|items| items.kind() == Kind::Array);
+            let items = items
+                .ok_or_else(|| Fault::at(group, format!("a group without a list in `{}`", grouping.items_name)))?;
+            if items.is_empty() {
+                return Err(Fault::at(
+                    items,
+                    "a group without items, of which nothing would be left",
+                ));
+            }
+            for item in items.elements() {
+                if item.kind() != Kind::Object {
+                    return Err(Fault::at(item, "something else where an object is expected"));
+                }
+                rows.push((given.clone(), item));
+            }
+        }
+        if let Some(member) = &grouping.order_by {
+            // Sorting is stable: items without the member stay where their groups put them, behind the others.
+            rows.sort_by(|(_, one), (_, other)| order(one.get(member), other.get(member)));
+        }
+        let begun = self.out.begin_array();
+        for (given, item) in rows {
+            self.out.element(begun);
+            self.given = given;
+            self.value(item, item_walk(walk), Some(scope))?;
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+}
+
+/// What is done with an item of a list.
+fn item_walk(walk: &Walk) -> &Walk {
+    match walk {
+        Walk::Inside(inside) => inside.items.as_ref().unwrap_or(&Walk::Whole),
+        _ => &Walk::Whole,
+    }
+}
+
+/// Numbers by their value, texts letter by letter, what is not there last.
+fn order(one: Option<Value<'_>>, other: Option<Value<'_>>) -> std::cmp::Ordering {
+    let numbers = one.and_then(number).zip(other.and_then(number));
+    if let Some((one, other)) = numbers {
+        return one.cmp(&other);
+    }
+    let key = |value: Option<Value<'_>>| {
+        value
+            .and_then(text)
+            .map_or((true, String::new()), |text| (false, text.into_owned()))
+    };
+    key(one).cmp(&key(other))
+}
+
+fn number(value: Value<'_>) -> Option<Decimal<'_>> {
+    Decimal::parse(value.as_number_text()?)
+}
