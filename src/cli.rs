@@ -1,11 +1,16 @@
 //! The commands.
 
 mod check;
+mod contract;
 mod sandbox;
 mod schema;
 mod token;
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::{ErrorKind, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -49,6 +54,8 @@ enum Command {
     ///
     /// Reports all mistakes of all files at once, each with file, line, column and remedy. Exit code 1 on any error.
     Check(check::CheckArgs),
+    /// Work on contracts: see what a mapping does, and whether it is right.
+    Contract(contract::ContractArgs),
     /// Print a development token.
     ///
     /// Signed with the sandbox's keys; a gateway accepts it whose policies trust the sandbox's issuer.
@@ -82,6 +89,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => run(async { started(gateway::serve(&args.config).await) }),
         Command::Check(args) => run(async { Ok(check::run(&args)) }),
+        Command::Contract(args) => contract::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Sandbox(args) => run(sandbox::run(args)),
@@ -150,9 +158,13 @@ fn complain(text: &str) {
     eprintln!("{}", text.trim_end());
 }
 
-#[expect(clippy::print_stdout, reason = "a command's results belong there")]
 fn say(text: &str) {
-    println!("{}", text.trim_end());
+    // Whoever reads along may stop before the end: `| head`.
+    if let Err(error) = writeln!(std::io::stdout(), "{}", text.trim_end())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        complain(&format!("error: writing to standard output: {error}"));
+    }
 }
 
 #[cfg(test)]

@@ -28,9 +28,11 @@ use crate::config::{Diagnostic, Severity, SourceFile};
 use compile::Version;
 use openapi::{OpenApi, list};
 pub use operation::{Operation, RequestFault};
-use spec::{Direction, MappingSpec};
+pub use program::Effect;
+pub use spec::Direction;
+use spec::MappingSpec;
 use translation::Step;
-pub use translation::{MappedRequest, MappedResponse, Translation, Unmappable};
+pub use translation::{ExplainedStage, MappedRequest, MappedResponse, Translation, Unmappable};
 
 /// The interface of an API through time.
 #[derive(Debug)]

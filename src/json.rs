@@ -126,6 +126,14 @@ impl Document {
         }
     }
 
+    /// A value by its number.
+    pub(crate) fn value(&self, number: usize) -> Value<'_> {
+        Value {
+            document: self,
+            index: number.min(self.nodes.len() - 1),
+        }
+    }
+
     /// The text as it was sent.
     pub fn text(&self) -> &str {
         &self.text

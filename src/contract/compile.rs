@@ -10,7 +10,7 @@ use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, StatusKey};
 use super::program::{Choice, Inner, Nested, Path, Program, Programs, Step as Inward};
 use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, SideSpec, TypeSpec};
-use super::steps::{Steps, sides};
+use super::steps::{Loss, Steps, sides};
 use super::translation::{OperationStep, Step};
 use crate::config::{Diagnostic, Severity, SourceFile, Spanned};
 
@@ -78,7 +78,12 @@ pub(super) fn compile(
     let mut mistakes = compiler.mistakes;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     mistakes.dedup();
-    (Step { programs, operations }, mistakes)
+    let step = Step {
+        file: file.clone(),
+        programs,
+        operations,
+    };
+    (step, mistakes)
 }
 
 /// Line and column of something read from the mapping file.
@@ -205,13 +210,17 @@ impl Compiler<'_> {
             let placed = side
                 .fills
                 .iter()
-                .map(|(path, _)| path)
+                .map(|(path, ..)| path)
                 .chain(side.copies.iter().map(|copy| &copy.to));
             let combined = side
                 .combinations
                 .iter()
                 .flat_map(|combine| combine.from.iter().chain(&combine.to));
-            let dropped = side.drops.iter().chain(side.expects.iter().map(|expect| &expect.path));
+            let dropped = side
+                .drops
+                .iter()
+                .map(|(path, _)| path)
+                .chain(side.expects.iter().map(|expect| &expect.path));
             header_names.extend(
                 moved
                     .chain(placed)
@@ -358,7 +367,7 @@ impl Compiler<'_> {
             .losses
             .iter()
             .filter(|loss| Some(loss.value.schema.as_str()) == one)
-            .map(|loss| (path(&loss.value.path), loss.value.direction))
+            .map(|loss| (path(&loss.value.path), loss.value.direction, place(loss)))
             .collect();
         let name = one.unwrap_or(what).to_owned();
         let subject = Type {
@@ -375,7 +384,7 @@ impl Compiler<'_> {
     }
 
     /// A program that nothing else shares: for parameters and the items of `each`.
-    fn compile_type(&mut self, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[(Path, Direction)]) -> usize {
+    fn compile_type(&mut self, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[Loss]) -> usize {
         let index = self.reserve();
         self.fill(index, subject, ops, losses);
         index
@@ -386,7 +395,7 @@ impl Compiler<'_> {
         self.programs.len() - 1
     }
 
-    fn fill(&mut self, index: usize, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[(Path, Direction)]) {
+    fn fill(&mut self, index: usize, subject: &Type<'_>, ops: &[Spanned<OpSpec>], losses: &[Loss]) {
         let steps = Steps::read(self, subject, ops, losses);
         self.fill_with(index, subject, &steps, ops.is_empty() && losses.is_empty());
     }
@@ -526,7 +535,7 @@ impl Compiler<'_> {
                 SideSpec::Newer => SideSpec::Older,
                 SideSpec::Older => SideSpec::Newer,
             };
-            steps.give(spec.by.keys().map(|name| path(name)), flat);
+            steps.give(spec.by.keys().map(|name| path(name)), flat, each.place);
         }
         self.fill_with(index, &item, &steps, false);
         Some(index)

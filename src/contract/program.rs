@@ -18,6 +18,9 @@ use crate::json::{Document, Value};
 use plan::Plan;
 use run::Run;
 
+/// Line and column of a step in the mapping file.
+pub(super) type Place = (u32, u32);
+
 /// Names from an object inwards.
 pub(super) type Path = Box<[Box<str>]>;
 
@@ -92,7 +95,7 @@ pub(super) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Side {
     /// Left out, because it is a declared loss or the other version has no place for it.
-    pub(super) drops: Vec<Path>,
+    pub(super) drops: Vec<(Path, Place)>,
     /// Left out if they are what was expected.
     pub(super) expects: Vec<Expect>,
     /// Values taken from one place, changed, and put in another.
@@ -104,7 +107,7 @@ pub(super) struct Side {
     /// Values computed from a list.
     pub(super) computed: Vec<Computed>,
     /// Values put where nothing stands.
-    pub(super) fills: Vec<(Path, serde_json::Value)>,
+    pub(super) fills: Vec<(Path, serde_json::Value, Place)>,
     /// Names of fields that may be carried unchanged, sorted; `None` if the target takes any.
     pub(super) carried: Option<Box<[Box<str>]>>,
     /// The version this side leads to.
@@ -116,6 +119,7 @@ pub(super) struct Move {
     pub(super) from: Path,
     pub(super) to: Path,
     pub(super) change: Change,
+    pub(super) place: Place,
 }
 
 /// Several values turned into several others.
@@ -126,6 +130,7 @@ pub(super) struct Combine {
     pub(super) seen: Vec<Outward>,
     pub(super) to: Vec<Path>,
     pub(super) rule: Arc<dyn Combination>,
+    pub(super) place: Place,
 }
 
 /// A value computed from a list.
@@ -136,12 +141,14 @@ pub(super) struct Computed {
     pub(super) field: Option<Path>,
     pub(super) to: Path,
     pub(super) form: DecimalForm,
+    pub(super) place: Place,
 }
 
 #[derive(Debug)]
 pub(super) struct CopyTo {
     pub(super) from: Outward,
     pub(super) to: Path,
+    pub(super) place: Place,
 }
 
 /// A path that starts some objects further out.
@@ -168,6 +175,7 @@ pub(super) struct Expect {
     pub(super) path: Path,
     pub(super) expected: Expected,
     pub(super) otherwise: Agree,
+    pub(super) place: Place,
 }
 
 #[derive(Debug)]
@@ -187,6 +195,19 @@ pub(super) struct Fault {
     pub(super) tokens: Vec<String>,
 }
 
+/// What one step did to a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// Line of the step in the mapping file, 1-based.
+    pub line: u32,
+    /// Column of the step, 1-based.
+    pub column: u32,
+    /// JSON Pointer and text of the value it took, if it took one.
+    pub taken: Option<(String, String)>,
+    /// JSON Pointer and text of the value it put, if it put one.
+    pub put: Option<(String, String)>,
+}
+
 impl Programs {
     /// All programs between two versions, laid out for running.
     pub(super) fn new(mut list: Vec<Program>) -> Self {
@@ -200,6 +221,16 @@ impl Programs {
     /// Translates a document.
     pub(super) fn run(&self, program: usize, way: Direction, document: &Document) -> Result<Document, Fault> {
         Run::new(self, way, document).document(program, document)
+    }
+
+    /// Translates a document and tells what each step did.
+    pub(super) fn explain(
+        &self,
+        program: usize,
+        way: Direction,
+        document: &Document,
+    ) -> Result<(Document, Vec<Effect>), Fault> {
+        Run::new(self, way, document).explained(program, document)
     }
 
     /// Where a place in the translated document came from.

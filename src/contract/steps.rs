@@ -10,7 +10,7 @@ use super::combine::Combination;
 use super::compile::{Compiler, Type, path, place};
 use super::convert::Change;
 use super::openapi::OpenApi;
-use super::program::{Combine, Computed, CopyTo, Expect, Expected, Move, Outward, Path, Side};
+use super::program::{Combine, Computed, CopyTo, Expect, Expected, Move, Outward, Path, Place, Side};
 use super::spec::{
     Agree, DecimalForm, Direction, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, SideSpec, VariantSpec,
 };
@@ -27,17 +27,20 @@ pub(super) struct Steps<'a> {
     constants: Vec<Filled>,
     drops: Vec<Dropped>,
     combined: Vec<CombinedTwoWay>,
-    computed: Vec<(Computed, SideSpec, (u32, u32))>,
+    computed: Vec<(Computed, SideSpec)>,
     /// Fields of one version only, which come from around this type and go there.
-    given: Vec<(Path, SideSpec)>,
+    given: Vec<(Path, SideSpec, Place)>,
     /// What one way puts where the other says nothing.
-    nothings: Vec<(Path, Direction, serde_json::Value)>,
-    losses: Vec<(Path, Direction)>,
+    nothings: Vec<(Path, Direction, serde_json::Value, Place)>,
+    losses: Vec<Loss>,
     /// Lists whose items have steps of their own.
     pub(super) eaches: Vec<Each<'a>>,
     /// Fields that hold one of several types.
     pub(super) variants: Vec<Variant<'a>>,
 }
+
+/// A field that is left out on one way, and where that is declared.
+pub(super) type Loss = (Path, Direction, Place);
 
 /// Several fields that become several others.
 pub(super) struct CombinedTwoWay {
@@ -101,7 +104,7 @@ impl<'a> Steps<'a> {
         compiler: &mut Compiler<'_>,
         subject: &Type<'_>,
         ops: &'a [Spanned<OpSpec>],
-        losses: &[(Path, Direction)],
+        losses: &[Loss],
     ) -> Self {
         let mut steps = Self {
             losses: losses.to_vec(),
@@ -265,8 +268,9 @@ impl<'a> Steps<'a> {
                     field: None,
                     to: path(&op.to),
                     form: DecimalForm::Number,
+                    place: at,
                 };
-                self.computed.push((computed, op.side, at));
+                self.computed.push((computed, op.side));
             }
             OpSpec::Sum(op) => {
                 let computed = Computed {
@@ -274,16 +278,17 @@ impl<'a> Steps<'a> {
                     field: Some(path(&op.field)),
                     to: path(&op.to),
                     form: op.form,
+                    place: at,
                 };
-                self.computed.push((computed, op.side, at));
+                self.computed.push((computed, op.side));
             }
             _ => {}
         }
     }
 
     /// Fields that come from around this type, and go there, in one version.
-    pub(super) fn give(&mut self, fields: impl IntoIterator<Item = Path>, side: SideSpec) {
-        self.given.extend(fields.into_iter().map(|field| (field, side)));
+    pub(super) fn give(&mut self, fields: impl IntoIterator<Item = Path>, side: SideSpec, at: Place) {
+        self.given.extend(fields.into_iter().map(|field| (field, side, at)));
     }
 
     fn grouped(&mut self, op: &'a GroupSpec, groups: SideSpec, at: (u32, u32)) {
@@ -319,11 +324,11 @@ impl<'a> Steps<'a> {
             Nothing::Empty => Some("".into()),
         };
         if op.older == Nothing::Absent {
-            let filled = value(op.newer).map(|value| (to.clone(), Direction::Up, value));
+            let filled = value(op.newer).map(|value| (to.clone(), Direction::Up, value, at));
             self.nothings.extend(filled);
         }
         if op.newer == Nothing::Absent {
-            let filled = value(op.older).map(|value| (from.clone(), Direction::Down, value));
+            let filled = value(op.older).map(|value| (from.clone(), Direction::Down, value, at));
             self.nothings.extend(filled);
         }
         let change = |from, to| Change::Nothing { from, to };
@@ -360,7 +365,7 @@ impl<'a> Steps<'a> {
 /// The two directions of a type's steps.
 pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'_>) -> (Side, Side) {
     let losses = |way| {
-        let lost = steps.losses.iter().filter(|(_, lost)| *lost == way);
+        let lost = steps.losses.iter().filter(|(_, lost, _)| *lost == way);
         // A field that a step carries in part is only declared a loss, not left out.
         let is_moved = |path: &Path| {
             steps.moves.iter().any(|step| match way {
@@ -368,8 +373,10 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
                 Direction::Down => step.to.starts_with(path),
             })
         };
-        let unmoved = lost.map(|(path, _)| path).filter(|path| !is_moved(path));
-        unmoved.cloned().collect::<Vec<_>>()
+        let unmoved = lost.filter(|(path, ..)| !is_moved(path));
+        unmoved
+            .map(|(path, _, place)| (path.clone(), *place))
+            .collect::<Vec<_>>()
     };
     let (older, newer) = (compiler.older.document, compiler.newer.document);
     let mut up = Side {
@@ -389,46 +396,52 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
             from: step.from.clone(),
             to: step.to.clone(),
             change: step.up.clone(),
+            place: step.place,
         });
         down.moves.push(Move {
             from: step.to.clone(),
             to: step.from.clone(),
             change: step.down.clone(),
+            place: step.place,
         });
     }
     for copy in &steps.copies {
         up.copies.push(CopyTo {
             from: copy.from.clone(),
             to: copy.to.clone(),
+            place: copy.place,
         });
         down.expects.push(Expect {
             path: copy.to.clone(),
             expected: Expected::Same(copy.from.clone()),
             otherwise: copy.agree,
+            place: copy.place,
         });
     }
     for filled in &steps.defaults {
-        up.fills.push((filled.to.clone(), filled.value.clone()));
+        up.fills.push((filled.to.clone(), filled.value.clone(), filled.place));
         if filled.omit {
             down.expects.push(Expect {
                 path: filled.to.clone(),
                 expected: Expected::OrKept(filled.value.clone()),
                 otherwise: filled.agree,
+                place: filled.place,
             });
         }
     }
     for filled in &steps.constants {
-        up.fills.push((filled.to.clone(), filled.value.clone()));
+        up.fills.push((filled.to.clone(), filled.value.clone(), filled.place));
         down.expects.push(Expect {
             path: filled.to.clone(),
             expected: Expected::Value(filled.value.clone()),
             otherwise: filled.agree,
+            place: filled.place,
         });
     }
     for drop in &steps.drops {
-        up.drops.push(drop.path.clone());
+        up.drops.push((drop.path.clone(), drop.place));
         if let Some(value) = &drop.restore {
-            down.fills.push((drop.path.clone(), value.clone()));
+            down.fills.push((drop.path.clone(), value.clone(), drop.place));
         }
     }
     several(steps, &mut up, &mut down);
@@ -443,29 +456,30 @@ fn several(steps: &Steps<'_>, up: &mut Side, down: &mut Side) {
             seen: combined.seen.clone(),
             to: to.to_vec(),
             rule: rule.clone(),
+            place: combined.place,
         };
         up.combinations
             .push(combine(&combined.from, &combined.to, &combined.up));
         down.combinations
             .push(combine(&combined.to, &combined.from, &combined.down));
     }
-    for (computed, side, _) in &steps.computed {
+    for (computed, side) in &steps.computed {
         let (has, other) = match side {
             SideSpec::Newer => (&mut *up, &mut *down),
             SideSpec::Older => (&mut *down, &mut *up),
         };
-        other.drops.push(computed.to.clone());
+        other.drops.push((computed.to.clone(), computed.place));
         has.computed.push(computed.clone());
     }
-    for (path, side) in &steps.given {
+    for (path, side, place) in &steps.given {
         match side {
-            SideSpec::Newer => down.drops.push(path.clone()),
-            SideSpec::Older => up.drops.push(path.clone()),
+            SideSpec::Newer => down.drops.push((path.clone(), *place)),
+            SideSpec::Older => up.drops.push((path.clone(), *place)),
         }
     }
-    for (path, way, value) in &steps.nothings {
+    for (path, way, value, place) in &steps.nothings {
         let side = if *way == Direction::Up { &mut *up } else { &mut *down };
-        side.fills.push((path.clone(), value.clone()));
+        side.fills.push((path.clone(), value.clone(), *place));
     }
 }
 

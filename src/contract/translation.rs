@@ -10,16 +10,19 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::operation::{Operation, StatusKey, find_media};
 use super::parameter::parse_query;
-use super::program::{Fault, Programs};
+use super::program::{Effect, Fault, Programs};
 use super::spec::Direction;
+use crate::config::SourceFile;
 use crate::json::{Builder, Document, Kind, MemberName, Pointer, Value};
 
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The compiled mapping between two neighbouring versions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Step {
+    /// The mapping file.
+    pub(super) file: SourceFile,
     pub(super) programs: Programs,
     pub(super) operations: HashMap<Arc<str>, OperationStep>,
 }
@@ -116,28 +119,15 @@ impl Translation {
         body: Option<&Document>,
     ) -> Result<MappedRequest, Unmappable> {
         let upstream = self.upstream();
-        let caller = self.caller();
         let path = self.path(path_values)?;
         let path_and_query = match self.query(query)? {
             Some(query) if !query.is_empty() => format!("{path}?{query}"),
             _ => path,
         };
         let mapped_headers = self.headers(headers)?;
-        let body = match (body, &caller.body) {
-            (None, _) => None,
-            (Some(_), None) => return Err(Unmappable::new("a body where the operation takes none")),
-            (Some(body), Some(declared)) => {
-                let media = find_media(&declared.media, headers).or(declared.media.first());
-                let media = media.map(|media| media.name.as_str()).unwrap_or_default();
-                let mut programs = Vec::with_capacity(self.stages.len());
-                for (index, (step, way)) in self.stages.iter().enumerate() {
-                    let program = self.operation_step(index).and_then(|own| own.requests.get(media));
-                    let program =
-                        program.ok_or_else(|| Unmappable::new(format!("no mapping for a body of {media}")))?;
-                    programs.push((&**step, *program, *way));
-                }
-                Some(translate(body, &programs)?)
-            }
+        let body = match body {
+            Some(body) => Some(translate(body, &self.request_programs(headers)?)?),
+            None => None,
         };
         if let Some(mapped) = mapped_headers {
             *headers = mapped;
@@ -156,6 +146,50 @@ impl Translation {
         headers: &mut HeaderMap,
         body: Option<&Document>,
     ) -> Result<MappedResponse, Unmappable> {
+        let (code, programs) = self.response_programs(status, headers, body.is_some())?;
+        let body = body.map(|body| translate(body, &programs)).transpose()?;
+        let status = StatusCode::from_u16(code).map_err(|_| Unmappable::new(format!("{code} is no status")))?;
+        Ok(MappedResponse { status, body })
+    }
+
+    /// Translates a request's body, and tells what each step did.
+    pub fn explain_request(&self, headers: &HeaderMap, body: &Document) -> Result<Vec<ExplainedStage>, Unmappable> {
+        explain(body, &self.request_programs(headers)?)
+    }
+
+    /// Translates a response's body, and tells what each step did.
+    pub fn explain_response(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &Document,
+    ) -> Result<Vec<ExplainedStage>, Unmappable> {
+        explain(body, &self.response_programs(status, headers, true)?.1)
+    }
+
+    /// What turns the body of a request into the upstream's, step by step.
+    fn request_programs(&self, headers: &HeaderMap) -> Result<Vec<Running<'_>>, Unmappable> {
+        let Some(declared) = &self.caller().body else {
+            return Err(Unmappable::new("a body where the operation takes none"));
+        };
+        let media = find_media(&declared.media, headers).or(declared.media.first());
+        let media = media.map(|media| media.name.as_str()).unwrap_or_default();
+        let mut programs = Vec::with_capacity(self.stages.len());
+        for (index, (step, way)) in self.stages.iter().enumerate() {
+            let program = self.operation_step(index).and_then(|own| own.requests.get(media));
+            let program = program.ok_or_else(|| Unmappable::new(format!("no mapping for a body of {media}")))?;
+            programs.push((&**step, *program, *way));
+        }
+        Ok(programs)
+    }
+
+    /// The caller's status, and what turns the body of a response into the caller's, step by step.
+    fn response_programs(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        has_body: bool,
+    ) -> Result<(u16, Vec<Running<'_>>), Unmappable> {
         let mut code = status.as_u16();
         let mut programs = Vec::with_capacity(self.stages.len());
         for (index, (step, way)) in self.stages.iter().enumerate().rev() {
@@ -170,7 +204,7 @@ impl Translation {
             };
             code = statuses.get(&code).copied().unwrap_or(code);
             let target = to.response(code).ok_or_else(|| undeclared(code))?;
-            if body.is_none() {
+            if !has_body {
                 continue;
             }
             let media = find_media(&source.media, headers)
@@ -185,9 +219,7 @@ impl Translation {
                 .ok_or_else(|| Unmappable::new(format!("no mapping for status {code} as {}", media.name)))?;
             programs.push((&**step, *program, back));
         }
-        let body = body.map(|body| translate(body, &programs)).transpose()?;
-        let status = StatusCode::from_u16(code).map_err(|_| Unmappable::new(format!("{code} is no status")))?;
-        Ok(MappedResponse { status, body })
+        Ok((code, programs))
     }
 
     /// Where a place in the upstream's request body came from in the caller's: for problems an upstream reports.
@@ -387,8 +419,42 @@ fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
+/// A mapping, the position of one of its programs, and the way through it.
+type Running<'a> = (&'a Step, usize, Direction);
+
+/// What one mapping of a chain did to a document.
+#[derive(Clone, Debug)]
+pub struct ExplainedStage {
+    /// The mapping file.
+    pub file: SourceFile,
+    /// Which way it was taken.
+    pub way: Direction,
+    /// What its steps did, in the order in which they wrote.
+    pub effects: Vec<Effect>,
+    /// What came out.
+    pub document: Document,
+}
+
+fn explain(body: &Document, programs: &[Running<'_>]) -> Result<Vec<ExplainedStage>, Unmappable> {
+    let mut stages: Vec<ExplainedStage> = Vec::with_capacity(programs.len());
+    for (index, (step, program, way)) in programs.iter().enumerate() {
+        let before = stages.last().map_or(body, |stage| &stage.document);
+        let (document, effects) = step
+            .programs
+            .explain(*program, *way, before)
+            .map_err(|fault| sent_as(fault, &programs[..index]))?;
+        stages.push(ExplainedStage {
+            file: step.file.clone(),
+            way: *way,
+            effects,
+            document,
+        });
+    }
+    Ok(stages)
+}
+
 /// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it.
-fn translate(body: &Document, programs: &[(&Step, usize, Direction)]) -> Result<Document, Unmappable> {
+fn translate(body: &Document, programs: &[Running<'_>]) -> Result<Document, Unmappable> {
     let mut made: Option<Document> = None;
     for (index, (step, program, way)) in programs.iter().enumerate() {
         if step.programs.list[*program].is_identity {
@@ -404,7 +470,7 @@ fn translate(body: &Document, programs: &[(&Step, usize, Direction)]) -> Result<
 }
 
 /// A fault in the words of the message as it was sent: the programs before it are followed backwards.
-fn sent_as(fault: Fault, before: &[(&Step, usize, Direction)]) -> Unmappable {
+fn sent_as(fault: Fault, before: &[Running<'_>]) -> Unmappable {
     let mut tokens = fault.tokens;
     for (step, program, way) in before.iter().rev() {
         tokens = step.programs.origin(*program, *way, tokens);

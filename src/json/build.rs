@@ -87,6 +87,11 @@ impl Builder {
         self.text.push(if node.kind() == Kind::Array { ']' } else { '}' });
     }
 
+    /// The number of the value that is written next: [`Document::value`] finds it.
+    pub(crate) fn position(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// How many elements or members were begun.
     pub fn count(&self, begun: Begun) -> usize {
         self.nodes[begun.0].count()

@@ -60,21 +60,8 @@ impl Sources {
         }
 
         let shown_contracts = shown_folder_of(&contracts_folder);
-        let mut contracts: Contracts = BTreeMap::new();
-        if contracts_folder.is_dir() {
-            let skip_policies: Vec<PathBuf> = folder.canonicalize().into_iter().collect();
-            let files =
-                files_below(&contracts_folder, &skip_policies, &Bounds::default(), &is_document).map_err(fail)?;
-            for file in read_files(&contracts_folder, &shown_contracts, &files, &mut unreadable) {
-                let below = file.path.strip_prefix(&shown_contracts).unwrap_or(&file.path);
-                let mut parts = below.components();
-                // A file beside the contracts belongs to none.
-                if let (Some(Component::Normal(name)), Some(_)) = (parts.next(), parts.next()) {
-                    let name = name.to_string_lossy().into_owned();
-                    contracts.entry(name).or_default().push(file);
-                }
-            }
-        }
+        let skip_policies: Vec<PathBuf> = folder.canonicalize().into_iter().collect();
+        let contracts = read_contracts(&contracts_folder, &skip_policies, &mut unreadable).map_err(fail)?;
         let digest = digest(&policies, &contracts, &unreadable);
         Ok(Self {
             gateway_file: shown,
@@ -109,6 +96,30 @@ impl Sources {
     pub fn folders(&self) -> Vec<PathBuf> {
         vec![self.folder.clone(), self.contracts_folder.clone()]
     }
+}
+
+/// Every YAML and JSON file of every contract below a folder; nothing if there is no such folder.
+pub(crate) fn read_contracts(
+    folder: &Path,
+    skip: &[PathBuf],
+    unreadable: &mut Vec<Diagnostic>,
+) -> Result<Contracts, Diagnostic> {
+    let mut contracts: Contracts = BTreeMap::new();
+    if !folder.is_dir() {
+        return Ok(contracts);
+    }
+    let shown = shown_folder_of(folder);
+    let files = files_below(folder, skip, &Bounds::default(), &is_document)?;
+    for file in read_files(folder, &shown, &files, unreadable) {
+        let below = file.path.strip_prefix(&shown).unwrap_or(&file.path);
+        let mut parts = below.components();
+        // A file beside the contracts belongs to none.
+        if let (Some(Component::Normal(name)), Some(_)) = (parts.next(), parts.next()) {
+            let name = name.to_string_lossy().into_owned();
+            contracts.entry(name).or_default().push(file);
+        }
+    }
+    Ok(contracts)
 }
 
 /// How much is read.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::combine::Combination;
 use super::super::convert::Change;
 use super::names::Names;
-use super::{Choice, Computed, Expected, Inner, Nested, Outward, Path, Program, Side, Step};
+use super::{Choice, Computed, Expected, Inner, Nested, Outward, Path, Place, Program, Side, Step};
 use crate::contract::spec::{Agree, Direction};
 use crate::json::{Builder, Document, MemberName};
 
@@ -45,7 +45,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) enum Action {
     /// It is left out.
-    Skip,
+    Skip(Place),
     /// It is picked up for a step.
     Take(usize),
     /// It stays, changed. The number is that of the target's entry of the same name, if any.
@@ -86,6 +86,7 @@ pub(super) enum Made {
 /// Where a value comes from.
 #[derive(Debug)]
 pub(super) struct Producer {
+    pub(super) place: Place,
     pub(super) from: Origin,
     /// Put where nothing else comes.
     pub(super) otherwise: Option<Document>,
@@ -115,6 +116,7 @@ pub(super) struct Combined {
     pub(super) rule: Arc<dyn Combination>,
     /// How many values it makes.
     pub(super) count: usize,
+    pub(super) place: Place,
 }
 
 /// A value that is left out must be what is expected.
@@ -123,6 +125,7 @@ pub(super) struct Check {
     pub(super) slot: usize,
     pub(super) against: Against,
     pub(super) otherwise: Agree,
+    pub(super) place: Place,
 }
 
 #[derive(Debug)]
@@ -211,7 +214,7 @@ struct Branch {
 }
 
 enum Member {
-    Skip,
+    Skip(Place),
     Take(usize),
     Change(Producer),
     Carry(Walk),
@@ -220,13 +223,14 @@ enum Member {
 
 impl Layout {
     fn steps(&mut self, side: &Side) {
-        for path in &side.drops {
-            self.root.put(path, Member::Skip, true);
+        for (path, place) in &side.drops {
+            self.root.put(path, Member::Skip(*place), true);
         }
         for expect in &side.expects {
             let against = match &expect.expected {
                 Expected::OrKept(value) => {
                     let producer = Producer {
+                        place: expect.place,
                         from: Origin::Unless(constant(value)),
                         otherwise: None,
                     };
@@ -240,11 +244,13 @@ impl Layout {
                 slot: self.pick_up(&expect.path),
                 against,
                 otherwise: expect.otherwise,
+                place: expect.place,
             };
             self.plan.checks.push(check);
         }
         for step in &side.moves {
             let mut producer = Producer {
+                place: step.place,
                 from: Origin::Moved {
                     slot: 0,
                     change: step.change.clone(),
@@ -267,8 +273,7 @@ impl Layout {
             }
         }
         for copy in &side.copies {
-            let from = Origin::Copied(copy.from.clone());
-            self.make(&copy.to, Producer { from, otherwise: None });
+            self.make(&copy.to, Producer::new(copy.place, Origin::Copied(copy.from.clone())));
         }
         for combine in &side.combinations {
             let combined = Combined {
@@ -276,25 +281,26 @@ impl Layout {
                 seen: combine.seen.clone(),
                 rule: combine.rule.clone(),
                 count: combine.to.len(),
+                place: combine.place,
             };
             for (part, path) in (self.plan.parts..).zip(&combine.to) {
-                let from = Origin::Part(part);
-                self.make(path, Producer { from, otherwise: None });
+                self.make(path, Producer::new(combine.place, Origin::Part(part)));
             }
             self.plan.parts += combined.count;
             self.plan.combinations.push(combined);
         }
         for computed in &side.computed {
-            let from = Origin::Computed(computed.clone());
-            self.make(&computed.to, Producer { from, otherwise: None });
+            let producer = Producer::new(computed.place, Origin::Computed(computed.clone()));
+            self.make(&computed.to, producer);
         }
-        for (path, value) in &side.fills {
+        for (path, value, place) in &side.fills {
             let value = constant(value);
             match self.made(path) {
                 Some(producer) => producer.otherwise = Some(value),
                 None => self.make(
                     path,
                     Producer {
+                        place: *place,
                         from: Origin::Nothing,
                         otherwise: Some(value),
                     },
@@ -427,7 +433,7 @@ impl Layout {
         for (name, member) in branch.members {
             let entry = self.targets[target].iter().position(|entry| entry.name == name);
             let action = match member {
-                Member::Skip => Action::Skip,
+                Member::Skip(place) => Action::Skip(place),
                 Member::Take(slot) => Action::Take(slot),
                 Member::Change(producer) => Action::Change(producer, entry),
                 Member::Carry(walk) => Action::Carry(walk, entry),
@@ -496,7 +502,17 @@ impl Branch {
                 ..
             }) => walk.add(rest, what),
             Member::Open(branch) => branch.nest(rest, what),
-            Member::Skip | Member::Take(_) | Member::Change(_) => {}
+            Member::Skip(_) | Member::Take(_) | Member::Change(_) => {}
+        }
+    }
+}
+
+impl Producer {
+    fn new(place: Place, from: Origin) -> Self {
+        Self {
+            place,
+            from,
+            otherwise: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::super::convert::{Change, Plain};
 use super::super::spec::{Agree, DecimalForm, Direction, More, Nothing};
 use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
-use super::{Choice, Computed, Fault, Outward, Program, Programs};
+use super::{Choice, Computed, Effect, Fault, Outward, Place, Program, Programs};
 use crate::contract::arithmetic;
 use crate::json::{Begun, Builder, Document, Kind, MemberName, Value};
 
@@ -29,6 +29,15 @@ pub(super) struct Run<'a> {
     parts: Vec<Option<Plain<'static>>>,
     /// Members that the next object gets beside its own: what its group says of it.
     given: Vec<(&'a MemberName, Value<'a>)>,
+    /// What steps did, if that is to be told.
+    told: Option<Vec<Told<'a>>>,
+}
+
+/// What a step did: the value it took, and where in the new document the value it put begins.
+struct Told<'a> {
+    place: Place,
+    taken: Option<Value<'a>>,
+    put: Option<usize>,
 }
 
 /// An object that is being translated, and those around it.
@@ -54,6 +63,7 @@ impl<'a> Run<'a> {
             noted: Vec::new(),
             parts: Vec::new(),
             given: Vec::new(),
+            told: None,
         }
     }
 
@@ -62,6 +72,34 @@ impl<'a> Run<'a> {
         self.out
             .finish()
             .ok_or_else(|| Fault::at(document.root(), "a translation larger than any text that is read"))
+    }
+
+    /// Like `document`, with what each step did.
+    pub(super) fn explained(
+        mut self,
+        program: usize,
+        document: &'a Document,
+    ) -> Result<(Document, Vec<Effect>), Fault> {
+        self.told = Some(Vec::new());
+        self.program(program, document.root(), None)?;
+        let told = self.told.take().unwrap_or_default();
+        let made = self.out.finish();
+        let made = made.ok_or_else(|| Fault::at(document.root(), "a translation larger than any text that is read"))?;
+        let shown = |value: Value<'_>| (value.pointer().to_string(), value.raw().to_owned());
+        let effects = told.into_iter().map(|told| Effect {
+            line: told.place.0,
+            column: told.place.1,
+            taken: told.taken.map(shown),
+            put: told.put.map(|index| shown(made.value(index))),
+        });
+        let effects = effects.collect();
+        Ok((made, effects))
+    }
+
+    fn tell(&mut self, place: Place, taken: Option<Value<'a>>, put: Option<usize>) {
+        if let Some(told) = &mut self.told {
+            told.push(Told { place, taken, put });
+        }
     }
 
     /// Writes a value of a type.
@@ -137,11 +175,12 @@ impl<'a> Run<'a> {
     }
 
     /// What is left out must be what was expected.
-    fn check(&self, scope: &Scope<'_, 'a>) -> Result<(), Fault> {
+    fn check(&mut self, scope: &Scope<'_, 'a>) -> Result<(), Fault> {
         for check in &scope.plan.checks {
             let Some(found) = self.slots[scope.slots + check.slot] else {
                 continue;
             };
+            self.tell(check.place, Some(found), None);
             if check.otherwise == Agree::Ignore {
                 continue;
             }
@@ -195,6 +234,9 @@ impl<'a> Run<'a> {
                 .rule
                 .combine(&taken, &seen)
                 .map_err(|detail| Fault::at(*first, detail))?;
+            for value in taken.into_iter().flatten() {
+                self.tell(combined.place, Some(value), None);
+            }
             self.parts.extend(made);
         }
         Ok(())
@@ -229,7 +271,8 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 match source.names.at(position) {
-                    Action::Skip | Action::Take(_) => {}
+                    Action::Take(_) => {}
+                    Action::Skip(place) => self.tell(*place, Some(value), None),
                     Action::Carry(walk, entry) => {
                         self.out.name_as_it_came(begun, name);
                         self.value(value, walk, Some(scope))?;
@@ -337,12 +380,19 @@ impl<'a> Run<'a> {
         producer: &'a Producer,
         own: Option<Value<'a>>,
     ) -> Result<bool, Fault> {
+        let begins = self.out.position();
+        let taken = match &producer.from {
+            Origin::Moved { slot, .. } => own.or_else(|| self.slots[scope.slots + slot]),
+            Origin::Copied(outward) => look(scope, outward),
+            Origin::Unless(_) => own,
+            Origin::Part(_) | Origin::Computed(_) | Origin::Nothing => None,
+        };
         let is_made = match &producer.from {
-            Origin::Moved { slot, change, walk } => match own.or_else(|| self.slots[scope.slots + slot]) {
+            Origin::Moved { change, walk, .. } => match taken {
                 Some(value) => self.changed(value, change, walk, scope)?,
                 None => false,
             },
-            Origin::Copied(outward) => match look(scope, outward) {
+            Origin::Copied(_) => match taken {
                 Some(value) => {
                     self.out.copy(value);
                     true
@@ -372,13 +422,17 @@ impl<'a> Run<'a> {
             },
             Origin::Nothing => false,
         };
-        match &producer.otherwise {
+        let is_made = match &producer.otherwise {
             Some(value) if !is_made => {
                 self.out.copy(value.root());
-                Ok(true)
+                true
             }
-            _ => Ok(is_made),
+            _ => is_made,
+        };
+        if is_made || taken.is_some() {
+            self.tell(producer.place, taken, is_made.then_some(begins));
         }
+        Ok(is_made)
     }
 
     /// Writes a changed value; false if nothing is left of it.

@@ -63,13 +63,13 @@ impl Steps<'_> {
                 }
             }
         }
-        for (computed, side, place) in &self.computed {
+        for (computed, side) in &self.computed {
             let ((has, has_schema), (other, other_schema)) = match side {
                 SideSpec::Newer => ((newer, subject.newer), (older, subject.older)),
                 SideSpec::Older => ((older, subject.older), (newer, subject.newer)),
             };
-            expected.push((has, has_schema, &computed.to, *place));
-            expected.push((other, other_schema, &computed.of, *place));
+            expected.push((has, has_schema, &computed.to, computed.place));
+            expected.push((other, other_schema, &computed.of, computed.place));
         }
         for filled in self.defaults.iter().chain(&self.constants) {
             expected.push((newer, subject.newer, &filled.to, filled.place));
@@ -122,8 +122,8 @@ impl Steps<'_> {
             .combined
             .iter()
             .flat_map(|combined| combined.to.iter().map(|to| (to, combined.place)));
-        let computed = self.computed.iter().filter(|(_, side, _)| *side == SideSpec::Newer);
-        let computed = computed.map(|(computed, _, place)| (&computed.to, *place));
+        let computed = self.computed.iter().filter(|(_, side)| *side == SideSpec::Newer);
+        let computed = computed.map(|(computed, _)| (&computed.to, computed.place));
         let targets: Vec<_> = moved
             .chain(copied)
             .chain(constant)
@@ -205,8 +205,8 @@ struct View<'v> {
 impl<'v> View<'v> {
     fn new(compiler: &Compiler<'v>, subject: &'v Type<'_>, steps: &'v Steps<'_>, way: Direction) -> Self {
         let mut flows: Vec<(Option<Field<'_>>, Field<'_>)> = Vec::new();
-        let lost = steps.losses.iter().filter(|(_, lost)| *lost == way);
-        let mut gone: Vec<Field<'_>> = lost.map(|(path, _)| &**path).collect();
+        let lost = steps.losses.iter().filter(|(_, lost, _)| *lost == way);
+        let mut gone: Vec<Field<'_>> = lost.map(|(path, ..)| &**path).collect();
         match way {
             Direction::Up => {
                 flows.extend(steps.moves.iter().map(|step| (Some(&*step.from), &*step.to)));
@@ -231,21 +231,21 @@ impl<'v> View<'v> {
             flows.extend(to.iter().map(|to| (Some(&*from[0]), &**to)));
             flows.extend(from.iter().skip(1).map(|from| (Some(&**from), &*to[0])));
         }
-        for (computed, side, _) in &steps.computed {
+        for (computed, side) in &steps.computed {
             if (*side == SideSpec::Newer) == (way == Direction::Up) {
                 flows.push((None, &computed.to));
             } else {
                 gone.push(&computed.to);
             }
         }
-        for (path, side) in &steps.given {
+        for (path, side, _) in &steps.given {
             if (*side == SideSpec::Newer) == (way == Direction::Up) {
                 flows.push((None, path));
             } else {
                 gone.push(path);
             }
         }
-        let nothings = steps.nothings.iter().filter(|(_, filled, _)| *filled == way);
+        let nothings = steps.nothings.iter().filter(|(_, filled, ..)| *filled == way);
         flows.extend(nothings.map(|(path, ..)| (None, &**path)));
         let (older, newer) = (
             (compiler.older.document, subject.older),
