@@ -10,6 +10,7 @@ pub mod edge;
 pub mod exchange;
 pub mod gateway;
 pub mod json;
+mod lifecycle;
 pub mod path;
 pub mod pipeline;
 pub mod policy;

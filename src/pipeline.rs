@@ -18,6 +18,7 @@ use crate::{
     config::{ApiSpec, EnforceSpec},
     contract::{Operation, Translation},
     exchange::Exchange,
+    lifecycle::ACCEPT_VERSION,
     path,
     policy::{
         Next, Policy, Request, Response,
@@ -72,10 +73,14 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
     if let Ok(correlation) = HeaderValue::from_str(&exchange.correlation) {
         response.headers_mut().insert(X_CORRELATION_ID, correlation);
     }
+    let route = exchange.route.get();
+    if let Some(route) = route {
+        route.fields.apply(response.headers_mut());
+    }
     // Traces, metrics and the access line are made here, once, of what the steps noted on the way.
     let ended = Instant::now();
     let status = response.status().as_u16();
-    let metrics = exchange.route.get().map_or(&snapshot.unrouted, |route| &route.metrics);
+    let metrics = route.map_or(&snapshot.unrouted, |route| &route.metrics);
     metrics.record(&exchange, status, ended);
     shared.access_log.write(&exchange, status, &method, uri.path(), ended);
     if let Some(traces) = &shared.traces {
@@ -89,13 +94,33 @@ async fn walk(snapshot: &Snapshot, exchange: &Exchange, mut request: Request) ->
     if let Cow::Owned(path) = path::normalise(request.uri().path())? {
         *request.uri_mut() = path::with_path(request.uri(), &path)?;
     }
-    let found = snapshot.find(request.method(), request.uri().path(), request.headers())?;
-    let route = exchange.route.get_or_init(|| found.route);
+    let found = snapshot.find(request.method(), request.uri().path())?;
     if !found.path_values.is_empty() {
         let _ = exchange.path_values.set(found.path_values);
     }
+    if found.route.is_choice {
+        let outcome = Next::all(&found.route).run(request).await;
+        // Where no version was chosen, the refusal is the API's.
+        exchange.route.get_or_init(|| found.route);
+        return outcome;
+    }
+    let route = exchange.route.get_or_init(|| found.route);
+    agrees(request.headers(), &route.version)?;
     let _under_way = route.metrics.begin();
     Next::all(route).run(request).await
+}
+
+/// A version in the path is the caller's word; another one in `Accept-Version` contradicts it.
+fn agrees(headers: &HeaderMap, version: &str) -> Result<(), Refusal> {
+    match headers.get(ACCEPT_VERSION) {
+        Some(named) if !version.is_empty() && named != version => Err(Refusal::ConflictingVersions {
+            detail: format!(
+                "the request names two contract versions: {version} in its path and {} in Accept-Version",
+                named.to_str().unwrap_or("?")
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Request id, correlation id, trace context.

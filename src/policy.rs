@@ -3,6 +3,7 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod buffer;
+pub mod choose;
 pub mod fallback;
 pub mod forward;
 pub mod idempotency;
@@ -48,6 +49,11 @@ impl<'a> Next<'a> {
     /// All steps of a route.
     pub(crate) fn all(route: &'a Arc<Route>) -> Self {
         Self { route, position: 0 }
+    }
+
+    /// All steps but the first, `authenticate`, which the request has passed on another route.
+    pub(crate) fn authenticated(route: &'a Arc<Route>) -> Self {
+        Self { route, position: 1 }
     }
 
     /// The route that is walked.

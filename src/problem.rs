@@ -21,8 +21,15 @@ pub enum Refusal {
     MalformedParameters { detail: String, violations: Vec<Violation> },
     #[error("no API offers this path")]
     NotFound,
-    #[error("contract version {version} is not offered; offered are {offered}")]
-    UnknownVersion { version: String, offered: String },
+    #[error("contract version {version} is not offered; offered are {}", offered.join(", "))]
+    UnknownVersion {
+        version: String,
+        place: VersionPlace,
+        offered: Vec<Arc<str>>,
+    },
+    /// Path and header, or two header fields, name different versions.
+    #[error("{detail}")]
+    ConflictingVersions { detail: String },
     #[error("this path does not offer {method}")]
     MethodNotAllowed { method: Method, allow: HeaderValue },
     #[error("{reason}")]
@@ -114,6 +121,31 @@ impl UpstreamCause {
     }
 }
 
+/// Where a request names its contract version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionPlace {
+    /// A segment of the path.
+    Path,
+    /// `Accept-Version`.
+    Field,
+    /// A media type in `Accept`.
+    Accept,
+    /// The media type in `Content-Type`.
+    ContentType,
+}
+
+impl VersionPlace {
+    /// As it is said.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "the path",
+            Self::Field => "Accept-Version",
+            Self::Accept => "Accept",
+            Self::ContentType => "Content-Type",
+        }
+    }
+}
+
 /// One place where a message breaks its contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -168,10 +200,21 @@ impl Refusal {
             Self::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed", "Malformed content", Partner),
             Self::MalformedParameters { .. } => (StatusCode::BAD_REQUEST, "malformed", "Malformed content", Partner),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", Partner),
-            Self::UnknownVersion { .. } => (
-                StatusCode::NOT_FOUND,
+            Self::UnknownVersion { place, .. } => (
+                match place {
+                    VersionPlace::Path => StatusCode::NOT_FOUND,
+                    VersionPlace::Field => StatusCode::BAD_REQUEST,
+                    VersionPlace::Accept => StatusCode::NOT_ACCEPTABLE,
+                    VersionPlace::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                },
                 "unknown-version",
                 "Contract version not offered",
+                Partner,
+            ),
+            Self::ConflictingVersions { .. } => (
+                StatusCode::BAD_REQUEST,
+                "conflicting-versions",
+                "Contract versions contradict each other",
                 Partner,
             ),
             Self::MethodNotAllowed { .. } => (
@@ -365,6 +408,9 @@ impl Refusal {
             .collect();
         if !errors.is_empty() {
             document["errors"] = errors.into();
+        }
+        if let Self::UnknownVersion { offered, .. } = self {
+            document["offered"] = offered.iter().map(|version| Value::from(&**version)).collect();
         }
         document
     }

@@ -1,6 +1,7 @@
 //! What the gateway runs: routes compiled from policies and contracts, immutable, numbered.
 
 mod compile;
+mod methods;
 mod router;
 pub mod source;
 
@@ -10,10 +11,12 @@ use jiff::Timestamp;
 
 pub(crate) use compile::enforced;
 pub use compile::{check, compile};
+pub(crate) use methods::Methods;
 pub(crate) use router::Matched;
 
 use crate::{
     contract::Translation,
+    lifecycle::Fields,
     policy::{Policy, forward::Forward},
     telemetry::RouteMetrics,
     upstream::Upstream,
@@ -56,6 +59,10 @@ pub struct Route {
     pub(crate) metrics: RouteMetrics,
     /// What delivers a queued request of this route.
     pub(crate) delivery: Option<DeliveryRoute>,
+    /// What every answer of it carries.
+    pub(crate) fields: Fields,
+    /// It leads to the route of the version that it chooses.
+    pub(crate) is_choice: bool,
 }
 
 /// How a queued request of a route reaches its upstream, and its answer the caller.
@@ -68,13 +75,8 @@ pub(crate) struct DeliveryRoute {
 
 impl Snapshot {
     /// The route of a request, by its normalised path.
-    pub(crate) fn find(
-        &self,
-        method: &http::Method,
-        path: &str,
-        headers: &http::HeaderMap,
-    ) -> Result<Matched, crate::problem::Refusal> {
-        self.router.find(method, path, headers)
+    pub(crate) fn find(&self, method: &http::Method, path: &str) -> Result<Matched, crate::problem::Refusal> {
+        self.router.find(method, path)
     }
 
     /// The route of a queued message, where this snapshot still has it.

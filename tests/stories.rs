@@ -10,6 +10,8 @@
 #[path = "stories/harness.rs"]
 mod harness;
 
+#[path = "stories/lifecycle.rs"]
+mod lifecycle;
 #[path = "stories/mappings.rs"]
 mod mappings;
 #[path = "stories/orders.rs"]

@@ -22,8 +22,9 @@ pub struct ApiSpec {
     pub description: String,
     /// What it stands for.
     pub tier: TierSpec,
-    /// Path prefix, such as `/system/erp/{version}`. Without `{version}` the caller names the version by the
-    /// `API-Version` header field, else it gets the oldest one offered.
+    /// Path prefix, such as `/system/erp/{version}`. Without `{version}` the caller names the version by the header
+    /// field `Accept-Version` or a media type (`application/json; version=v2`), else its channel's pin counts, else
+    /// `defaultVersion`.
     #[schemars(with = "String", regex(pattern = "^/"))]
     pub path: Spanned<String>,
     /// Name of a folder in the contracts. Without one, every method and path below `path` is passed through.
@@ -34,6 +35,10 @@ pub struct ApiSpec {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub versions: Vec<Spanned<String>>,
+    /// What a caller gets that names no version and whose channel has no pin. By default the oldest one offered.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub default_version: Option<Spanned<String>>,
     /// The system that answers.
     pub upstream: ApiUpstreamSpec,
     /// How callers prove who they are: any one of these. `anonymous` must be said.
@@ -70,6 +75,11 @@ pub enum ApiKind {
 }
 
 impl ApiSpec {
+    /// Whether the path names the contract version.
+    pub fn is_versioned_by_path(&self) -> bool {
+        self.path.value.contains("{version}")
+    }
+
     fn default_body() -> Size {
         Size(1 << 20)
     }

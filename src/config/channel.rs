@@ -1,6 +1,6 @@
 //! `kind: Channel`: a calling application or partner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,6 +28,11 @@ pub struct ChannelSpec {
     /// Scopes it may use. A token's own scopes are cut down to these; an API key carries all of them.
     #[serde(default)]
     pub scopes: BTreeSet<String>,
+    /// The contract version it gets where it names none, by the name of an API whose path has no `{version}`:
+    /// `{ erp-orders: v1 }`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub versions: BTreeMap<String, Spanned<String>>,
 }
 
 /// The `kind` of a channel file.

@@ -1,5 +1,7 @@
 //! From files to a snapshot. `crossdock check` and the running gateway come through here.
 
+mod versions;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -14,6 +16,7 @@ use crate::{
         Spanned,
     },
     contract::{Contract, ContractVersion, Operation},
+    lifecycle::Fields,
     pipeline::{self, Compiling},
     policy::{
         authenticate::{Authenticate, ChannelTable},
@@ -131,12 +134,12 @@ impl Compiler<'_> {
             Err(mistakes) => return self.diagnostics.extend(mistakes),
         };
         for api in &policies.apis {
-            self.api(api, &channels);
+            self.api(policies, api, &channels);
         }
         self.status(policies, &channels);
     }
 
-    fn api(&mut self, api: &Loaded<ApiSpec>, channels: &Arc<ChannelTable>) {
+    fn api(&mut self, policies: &Policies, api: &Loaded<ApiSpec>, channels: &Arc<ChannelTable>) {
         // A missing upstream or contract was reported where the references were checked.
         let Some(upstream) = self.upstreams.get(&api.spec.upstream.name.value).cloned() else {
             return;
@@ -163,53 +166,20 @@ impl Compiler<'_> {
         };
         let offered = self.offered(api, found, target);
         self.check_operations(api, &offered);
-        if api.spec.path.value.contains("{version}") {
-            let names: Vec<&str> = offered.iter().map(|version| &*version.version).collect();
-            let offered = self.router.offer_versions(&api.spec.path.value, &names.join(", "));
-            if let Err(wrong) = offered {
-                self.wrong(at(&api.file, &api.spec.path, wrong));
-            }
+        let mut routes = Vec::new();
+        for version in &offered {
+            let operations = version.operations.iter();
+            routes.extend(operations.filter_map(|operation| {
+                let route = self.operation(api, channels, &upstream, found, (version, operation), target)?;
+                Some((operation.method.clone(), route))
+            }));
         }
-        for version in offered {
-            for operation in &version.operations {
-                self.operation(api, channels, &upstream, found, (&version, operation), target);
-            }
+        let names: Vec<Arc<str>> = offered.iter().map(|version| version.version.clone()).collect();
+        if api.spec.is_versioned_by_path() {
+            self.by_path(api, &names, routes);
+        } else {
+            self.by_choice(policies, api, channels, names, routes);
         }
-    }
-
-    /// The versions an API offers: those it lists, else all that mappings join to the upstream's.
-    fn offered(
-        &mut self,
-        api: &Loaded<ApiSpec>,
-        contract: &Contract,
-        target: &ContractVersion,
-    ) -> Vec<Arc<ContractVersion>> {
-        if api.spec.versions.is_empty() {
-            let is_joined = |version: &&Arc<ContractVersion>| contract.is_joined(&version.version, &target.version);
-            return contract.versions.iter().filter(is_joined).cloned().collect();
-        }
-        let mut offered = Vec::new();
-        for name in &api.spec.versions {
-            match contract.version(&name.value) {
-                Some(version) if contract.is_joined(&name.value, &target.version) => offered.push(version.clone()),
-                Some(_) => {
-                    let message = format!(
-                        "no mappings join version `{}` to the upstream's `{}`",
-                        name.value, target.version
-                    );
-                    self.wrong(
-                        at(&api.file, name, message)
-                            .help("add the mapping files between them, or offer fewer versions"),
-                    );
-                }
-                None => {
-                    let known = nearest(contract.versions.iter().map(|version| &version.version), "versions");
-                    let message = format!("contract `{}` has no version `{}`", contract.name, name.value);
-                    self.wrong(at(&api.file, name, message).help(known));
-                }
-            }
-        }
-        offered
     }
 
     /// Every operation that a policy names is one of the contract's.
@@ -250,7 +220,7 @@ impl Compiler<'_> {
         contract: &Contract,
         (version, operation): (&Arc<ContractVersion>, &Arc<Operation>),
         target: &Arc<ContractVersion>,
-    ) {
+    ) -> Option<Arc<Route>> {
         let wrong = |message: String| {
             at(
                 &api.file,
@@ -260,11 +230,15 @@ impl Compiler<'_> {
         };
         let Some(spoken) = target.operation(&operation.id).cloned() else {
             let message = format!("the upstream's version {} does not have it", target.version);
-            return self.wrong(wrong(message));
+            self.wrong(wrong(message));
+            return None;
         };
         let translation = match contract.translation(&operation.id, &version.version, &target.version) {
             Ok(translation) => Some(Arc::new(translation)).filter(|translation| !translation.is_identity()),
-            Err(message) => return self.wrong(wrong(message)),
+            Err(message) => {
+                self.wrong(wrong(message));
+                return None;
+            }
         };
         let prefix = api.spec.path.value.replace("{version}", &version.version);
         let prefix = prefix.trim_end_matches('/').to_owned();
@@ -281,7 +255,10 @@ impl Compiler<'_> {
         };
         let steps = match pipeline::steps(&compiling) {
             Ok(steps) => steps,
-            Err(message) => return self.wrong(wrong(message)),
+            Err(message) => {
+                self.wrong(wrong(message));
+                return None;
+            }
         };
         let pattern = format!("{prefix}{}", operation.template);
         let name = api.spec.name.value.as_str();
@@ -299,17 +276,14 @@ impl Compiler<'_> {
                 forward: pipeline::forward(&compiling),
                 limit: api.spec.body.0,
             }),
+            fields: Fields::of(&version.version, !api.spec.is_versioned_by_path()),
+            is_choice: false,
         });
-        if let Err(message) = self
-            .router
-            .insert(&pattern, Some(operation.method.clone()), route.clone())
-        {
-            self.wrong(at(&api.file, &api.spec.path, message));
-        }
         self.by_name.insert(
             (name.to_owned(), operation.id.to_string(), version.version.to_string()),
-            route,
+            route.clone(),
         );
+        Some(route)
     }
 
     /// An API without a contract: every method and path below its own is passed through.
@@ -340,6 +314,8 @@ impl Compiler<'_> {
             snapshot: self.number,
             metrics: self.shared.metrics.route(name, "proxy", ""),
             delivery: None,
+            fields: Fields::none(),
+            is_choice: false,
         });
         let bare = if prefix.is_empty() {
             "/".to_owned()
@@ -381,6 +357,8 @@ impl Compiler<'_> {
             snapshot: self.number,
             metrics: self.shared.metrics.route("crossdock", "getStatus", ""),
             delivery: None,
+            fields: Fields::none(),
+            is_choice: false,
         });
         if let Err(message) = self.router.insert(&format!("{}{{id}}", status::PREFIX), None, route)
             && let Some(api) = policies.apis.first()

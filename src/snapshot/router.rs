@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::Route;
-use crate::problem::Refusal;
+use super::{Methods, Route, methods::taken};
+use crate::problem::{Refusal, VersionPlace};
+
+/// Name of the parameter that stands for all below an API without a contract.
+const REST: &str = "rest";
 
 /// A route and the values of its path parameters, percent-decoded, in template order.
 pub(crate) struct Matched {
@@ -19,22 +22,15 @@ pub(crate) struct Matched {
 pub(super) struct Router {
     paths: matchit::Router<Entry>,
     /// Prefixes of APIs whose path holds the version, to tell an unknown version from an unknown path.
-    versions: matchit::Router<String>,
+    versions: matchit::Router<Vec<Arc<str>>>,
 }
 
-/// What stands at one path: several versions only where the path does not say which.
+/// What stands at one path.
 #[derive(Default)]
 struct Entry {
-    /// Oldest first.
-    variants: Vec<Variant>,
-}
-
-struct Variant {
-    version: Arc<str>,
     /// Takes every method.
     any: Option<Arc<Route>>,
-    methods: Vec<(Method, Arc<Route>)>,
-    allow: HeaderValue,
+    methods: Methods,
 }
 
 impl Router {
@@ -56,9 +52,9 @@ impl Router {
     }
 
     /// Notes which versions an API offers below a path that holds the version.
-    pub(super) fn offer_versions(&mut self, pattern: &str, offered: &str) -> Result<(), String> {
+    pub(super) fn offer_versions(&mut self, pattern: &str, offered: &[Arc<str>]) -> Result<(), String> {
         let pattern = positional(pattern);
-        for pattern in [format!("{pattern}/{{*rest}}"), pattern] {
+        for pattern in [format!("{pattern}/{{*{REST}}}"), pattern] {
             self.versions
                 .insert(pattern, offered.to_owned())
                 .map_err(|error| format!("its path collides: {error}"))?;
@@ -66,16 +62,15 @@ impl Router {
         Ok(())
     }
 
-    pub(super) fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, Refusal> {
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Matched, Refusal> {
         let Ok(found) = self.paths.at(path) else {
             return Err(self.not_found(path));
         };
-        let variant = found.value.variant(headers)?;
-        let route = variant.route(method).ok_or_else(|| Refusal::MethodNotAllowed {
-            method: method.clone(),
-            allow: variant.allow.clone(),
-        })?;
-        let values = found.params.iter().map(|(_, value)| {
+        let route = match &found.value.any {
+            Some(route) => route,
+            None => found.value.methods.find(method)?,
+        };
+        let values = found.params.iter().filter(|(name, _)| *name != REST).map(|(_, value)| {
             percent_decode_str(value)
                 .decode_utf8()
                 .map(std::borrow::Cow::into_owned)
@@ -83,14 +78,9 @@ impl Router {
                     detail: "the path is not UTF-8".into(),
                 })
         });
-        let path_values = if variant.any.is_some() {
-            Vec::new()
-        } else {
-            values.collect::<Result<_, _>>()?
-        };
         Ok(Matched {
             route: route.clone(),
-            path_values,
+            path_values: values.collect::<Result<_, _>>()?,
         })
     }
 
@@ -99,11 +89,12 @@ impl Router {
             return Refusal::NotFound;
         };
         let version = found.params.iter().next().map_or("", |(_, value)| value);
-        if found.value.split(", ").any(|offered| offered == version) {
+        if found.value.iter().any(|offered| **offered == *version) {
             return Refusal::NotFound;
         }
         Refusal::UnknownVersion {
             version: version.to_owned(),
+            place: VersionPlace::Path,
             offered: found.value.clone(),
         }
     }
@@ -111,102 +102,20 @@ impl Router {
 
 impl Entry {
     fn insert(&mut self, method: Option<Method>, route: Arc<Route>) -> Result<(), String> {
-        let position = self
-            .variants
-            .iter()
-            .position(|variant| variant.version == route.version);
-        let position = position.unwrap_or_else(|| {
-            let version = route.version.clone();
-            let allow = HeaderValue::from_static("");
-            self.variants.push(Variant {
-                version,
-                any: None,
-                methods: Vec::new(),
-                allow,
-            });
-            self.variants.len() - 1
-        });
-        let variant = &mut self.variants[position];
         match method {
-            None if variant.any.is_some() || !variant.methods.is_empty() => Err(taken(&route)),
+            _ if self.any.is_some() => Err(taken(&route)),
+            None if !self.methods.is_empty() => Err(taken(&route)),
             None => {
-                variant.any = Some(route);
+                self.any = Some(route);
                 Ok(())
             }
-            Some(method) if variant.any.is_some() || variant.methods.iter().any(|(known, _)| *known == method) => {
-                Err(format!("{method}: {}", taken(&route)))
-            }
-            Some(method) => {
-                variant.methods.push((method, route));
-                variant.allow = allow(&variant.methods);
-                Ok(())
-            }
+            Some(method) => self.methods.insert(method, route),
         }
     }
-
-    /// The version a caller names by the `API-Version` field, else the oldest one.
-    fn variant(&self, headers: &HeaderMap) -> Result<&Variant, Refusal> {
-        let oldest = self.variants.first().ok_or(Refusal::NotFound)?;
-        if self.variants.len() == 1 && oldest.version.is_empty() {
-            return Ok(oldest);
-        }
-        let Some(wanted) = headers.get("api-version") else {
-            return Ok(oldest);
-        };
-        let wanted = wanted.to_str().unwrap_or("?");
-        self.variants
-            .iter()
-            .find(|variant| &*variant.version == wanted)
-            .ok_or_else(|| Refusal::UnknownVersion {
-                version: wanted.to_owned(),
-                offered: self
-                    .variants
-                    .iter()
-                    .map(|variant| &*variant.version)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
-    }
-}
-
-impl Variant {
-    fn route(&self, method: &Method) -> Option<&Arc<Route>> {
-        let exact = |method: &Method| {
-            self.methods
-                .iter()
-                .find(|(known, _)| known == method)
-                .map(|(_, route)| route)
-        };
-        // HEAD is answered by GET where a contract does not name it (RFC 9110 §9.3.2).
-        let head = || {
-            if *method == Method::HEAD {
-                exact(&Method::GET)
-            } else {
-                None
-            }
-        };
-        exact(method).or_else(head).or(self.any.as_ref())
-    }
-}
-
-fn taken(route: &Route) -> String {
-    format!(
-        "another operation than `{}` of API `{}` stands at the same path",
-        route.operation, route.api
-    )
-}
-
-fn allow(methods: &[(Method, Arc<Route>)]) -> HeaderValue {
-    let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
-    if names.contains(&"GET") && !names.contains(&"HEAD") {
-        names.push("HEAD");
-    }
-    names.sort_unstable();
-    HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Gives parameters names by position, so that two templates may call the same segment differently.
-fn positional(pattern: &str) -> String {
+pub(super) fn positional(pattern: &str) -> String {
     let mut number = 0;
     let segments = pattern.split('/').map(|segment| {
         if segment.starts_with('{') && segment.ends_with('}') && !segment.starts_with("{*") {
@@ -222,7 +131,7 @@ fn positional(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics;
+    use crate::{lifecycle::Fields, telemetry::Metrics};
 
     fn route(api: &str, operation: &str, version: &str) -> Arc<Route> {
         Arc::new(Route {
@@ -234,6 +143,8 @@ mod tests {
             snapshot: 1,
             metrics: Metrics::default().route(api, operation, version),
             delivery: None,
+            fields: Fields::none(),
+            is_choice: false,
         })
     }
 
@@ -252,7 +163,9 @@ mod tests {
                     .unwrap();
             }
         }
-        router.offer_versions("/system/erp/{version}", "v1, v2").unwrap();
+        router
+            .offer_versions("/system/erp/{version}", &["v1".into(), "v2".into()])
+            .unwrap();
         router.insert("/files", None, route("files", "proxy", "")).unwrap();
         router
             .insert("/files/{*rest}", None, route("files", "proxy", ""))
@@ -261,7 +174,7 @@ mod tests {
     }
 
     fn find(method: &Method, path: &str) -> Result<(String, Vec<String>), Refusal> {
-        let matched = orders().find(method, path, &HeaderMap::new())?;
+        let matched = orders().find(method, path)?;
         Ok((format!("{:?}", matched.route), matched.path_values))
     }
 
@@ -319,30 +232,5 @@ mod tests {
             .insert("/system/erp/v1/orders", Some(Method::GET), route("b", "other", "v1"))
             .unwrap_err();
         assert!(error.contains("same path"), "{error}");
-    }
-
-    #[test]
-    fn a_version_may_come_by_header_where_the_path_has_none() {
-        let mut router = Router::default();
-        for version in ["v1", "v2"] {
-            router
-                .insert("/orders", Some(Method::GET), route("o", "list", version))
-                .unwrap();
-        }
-        let mut headers = HeaderMap::new();
-        assert_eq!(
-            &*router.find(&Method::GET, "/orders", &headers).unwrap().route.version,
-            "v1"
-        );
-        headers.insert("api-version", HeaderValue::from_static("v2"));
-        assert_eq!(
-            &*router.find(&Method::GET, "/orders", &headers).unwrap().route.version,
-            "v2"
-        );
-        headers.insert("api-version", HeaderValue::from_static("v3"));
-        assert!(matches!(
-            router.find(&Method::GET, "/orders", &headers),
-            Err(Refusal::UnknownVersion { .. })
-        ));
     }
 }

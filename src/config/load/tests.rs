@@ -91,7 +91,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 52] = [
+const SPOILT: [(&str, &str, &str, &str); 55] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -404,6 +404,24 @@ const SPOILT: [(&str, &str, &str, &str); 52] = [
         "[same-day]",
         "[same-day], bulk: [same-day]",
         "13:64: error: `same-day` is both urgent and bulk",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "upstream:",
+        "defaultVersion: v1\nupstream:",
+        "6:17: error: `defaultVersion`, but the path names the version of every request (help: remove it",
+    ),
+    (
+        "channels/storefront.yaml",
+        "scopes:",
+        "versions: { erp-order: v1 }\nscopes:",
+        "6:24: error: there is no Api named `erp-order` (help: did you mean `erp-orders`?)",
+    ),
+    (
+        "channels/storefront.yaml",
+        "scopes:",
+        "versions: { erp-orders: v1 }\nscopes:",
+        "6:25: error: the path of API `erp-orders` names the version of every request: a pin changes nothing",
     ),
 ];
 

@@ -19,6 +19,7 @@ pub(super) fn apis(draft: &Draft, found: &mut Vec<Diagnostic>) {
             found.push(diagnostic.help(format!("`{other}` is there already; give each API a path of its own")));
         }
         contract(spec, file, found);
+        versions(spec, file, found);
         upstream_path(spec, file, found);
         authenticate(draft, spec, file, found);
         scopes(draft, spec, file, found);
@@ -110,15 +111,25 @@ fn contract(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
 /// Versions and operations are a contract's.
 fn without_contract(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
     let help = "add `contract`, or remove this";
-    if spec.path.value.contains("{version}") {
+    if spec.is_versioned_by_path() {
         let diagnostic = Diagnostic::at(file, &spec.path, "`{version}` in the path of an API without a contract");
         found.push(diagnostic.help(help));
     }
     if let Some(version) = spec.versions.first() {
         found.push(Diagnostic::at(file, version, "`versions` of an API without a contract").help(help));
     }
+    if let Some(version) = &spec.default_version {
+        found.push(Diagnostic::at(file, version, "`defaultVersion` of an API without a contract").help(help));
+    }
     if let Some(operation) = spec.fallback.as_ref().and_then(|fallback| fallback.operations.first()) {
         found.push(Diagnostic::at(file, operation, "`fallback` of an API without a contract").help(help));
+    }
+}
+
+fn versions(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    if let (Some(version), true) = (&spec.default_version, spec.is_versioned_by_path()) {
+        let message = "`defaultVersion`, but the path names the version of every request";
+        found.push(Diagnostic::at(file, version, message).help("remove it, or take `{version}` out of the path"));
     }
 }
 

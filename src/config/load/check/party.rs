@@ -6,7 +6,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Draft, Loaded, http_url, readable};
 use crate::config::{
-    CredentialSpec, Diagnostic, RepeatsSpec, Secret, SourceFile, Time, TimeoutsSpec, UpstreamSpec, resolve,
+    ChannelSpec, CredentialSpec, Diagnostic, RepeatsSpec, Secret, SourceFile, Time, TimeoutsSpec, UpstreamSpec,
+    resolve, yaml,
 };
 
 /// Fields that HTTP itself gives a meaning on one connection: no credential.
@@ -76,6 +77,7 @@ pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(Diagnostic::at(file, digest, message).help(help));
             }
         }
+        pins(draft, spec, file, found);
         for (position, token) in spec.tokens.iter().enumerate() {
             draft.refer("Issuer", file, &token.issuer, found);
             if let Some(other) = tokens.insert((&token.issuer.value, &token.value), name) {
@@ -88,6 +90,30 @@ pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(Diagnostic::at_path(file, &place, message).help(help));
             }
         }
+    }
+}
+
+/// Whether the APIs of a channel's pins exist and choose a version at all. That they offer it is said with the contract.
+fn pins(draft: &Draft, spec: &ChannelSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    for (name, version) in &spec.versions {
+        let api = draft.apis.iter().find(|api| api.spec.name.value == *name);
+        let (message, help) = match api {
+            None if draft.has_unknown || draft.known("Api").contains(name.as_str()) => continue,
+            None => (
+                format!("there is no Api named `{name}`"),
+                yaml::instead(name, draft.known("Api")),
+            ),
+            Some(api) if api.spec.contract.is_none() => (
+                format!("API `{name}` has no contract, so no version"),
+                "remove the pin".to_owned(),
+            ),
+            Some(api) if api.spec.is_versioned_by_path() => (
+                format!("the path of API `{name}` names the version of every request: a pin changes nothing"),
+                "remove the pin, or take `{version}` out of the path".to_owned(),
+            ),
+            Some(_) => continue,
+        };
+        found.push(Diagnostic::at(file, version, message).help(help));
     }
 }
 

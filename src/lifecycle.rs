@@ -1,0 +1,11 @@
+//! The life of contract versions: which one a caller gets, whether it is served, and what every answer says of it.
+//!
+//! Decisions are plain functions of the caller and the time; the policies `choose` and `life` put them on the wire.
+
+mod fields;
+mod offering;
+pub(crate) mod signals;
+
+pub(crate) use fields::{ACCEPT_VERSION, Fields};
+pub(crate) use offering::Offering;
+pub(crate) use signals::Signals;
