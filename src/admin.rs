@@ -1,4 +1,6 @@
-//! The admin listener: health, metrics, the snapshot in force.
+//! The admin listener: health, metrics, the snapshot in force, contract versions.
+
+mod versions;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -24,6 +27,7 @@ pub async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stop:
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/snapshot", get(snapshot))
+        .route("/versions", get(versions))
         .fallback(async || problem(StatusCode::NOT_FOUND, "the admin listener has no such resource"))
         .layer(middleware::from_fn(only_loopback))
         .with_state(shared);
@@ -104,6 +108,13 @@ async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
         "lastError": shared.metrics.last_error(),
     }))
     .into_response()
+}
+
+async fn versions(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.snapshot.load_full() {
+        Some(snapshot) => Json(versions::document(&snapshot, &shared, Timestamp::now())).into_response(),
+        None => problem(StatusCode::SERVICE_UNAVAILABLE, "no snapshot is in force yet"),
+    }
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {

@@ -10,6 +10,7 @@ mod issuer;
 mod load;
 mod upstream;
 mod values;
+mod version;
 pub mod yaml;
 
 pub use api::*;
@@ -21,3 +22,4 @@ pub use load::*;
 pub use serde_saphyr::Spanned;
 pub use upstream::*;
 pub use values::*;
+pub use version::*;

@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::{snapshot::Route, telemetry::TraceContext};
+use crate::{lifecycle::Who, snapshot::Route, telemetry::TraceContext};
 
 /// One request's identity and record. Lives in the request's extensions as `Arc<Exchange>`; the edge keeps another
 /// reference, so what the policies noted is still there when the request has been consumed.
@@ -109,6 +109,14 @@ impl Exchange {
     /// The exchange a request belongs to. Every request that came through the pipeline has one.
     pub fn of<B>(request: &http::Request<B>) -> Option<&Arc<Self>> {
         request.extensions().get()
+    }
+
+    /// What of the caller counts for who is let in first.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who {
+            channel: self.caller.get().map_or("", |caller| &caller.channel),
+            correlation: &self.correlation,
+        }
     }
 
     /// What happened so far. Held between two awaits, never across one.

@@ -2,10 +2,13 @@
 //!
 //! Decisions are plain functions of the caller and the time; the policies `choose` and `life` put them on the wire.
 
+mod cohort;
 mod fields;
+mod life;
 mod offering;
 pub(crate) mod signals;
 
 pub(crate) use fields::{ACCEPT_VERSION, Fields};
-pub(crate) use offering::Offering;
+pub(crate) use life::{Life, Who};
+pub(crate) use offering::{Offering, open};
 pub(crate) use signals::Signals;

@@ -18,7 +18,7 @@ use crate::{
     config::{ApiSpec, EnforceSpec},
     contract::{Operation, Translation},
     exchange::Exchange,
-    lifecycle::ACCEPT_VERSION,
+    lifecycle::{self, ACCEPT_VERSION},
     path,
     policy::{
         Next, Policy, Request, Response,
@@ -28,6 +28,7 @@ use crate::{
         fallback::{Fallback, LaneBy},
         forward::Forward,
         idempotency::Idempotency,
+        life::Life,
         limit::Limit,
         map::Map,
         place::Places,
@@ -148,6 +149,8 @@ fn hex(number: u128) -> Arc<str> {
 pub(crate) struct Compiling<'a> {
     pub(crate) spec: &'a ApiSpec,
     pub(crate) version: Arc<str>,
+    /// Where the version is not in full service: to whom and when it is served.
+    pub(crate) life: Option<Arc<lifecycle::Life>>,
     /// `None` where the API has no contract.
     pub(crate) operation: Option<Arc<Operation>>,
     /// The upstream's contract version, and the same operation in it.
@@ -170,6 +173,8 @@ pub(crate) fn steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, Strin
         route.channels.clone(),
         route.shared.tokens.clone(),
     )));
+    // Who is served by this version at all, and when, is known with the channel.
+    steps.extend(boxed(route.life.clone().map(Life::new)));
     // What may not be done at all costs nothing of the channel's limit.
     steps.extend(boxed(authorize(route)));
     // Before the body: a channel over its limit must not make us read and parse.

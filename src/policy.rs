@@ -7,6 +7,7 @@ pub mod choose;
 pub mod fallback;
 pub mod forward;
 pub mod idempotency;
+pub mod life;
 pub mod limit;
 pub mod map;
 pub mod place;

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::body::Body;
@@ -26,6 +27,25 @@ pub enum Refusal {
         version: String,
         place: VersionPlace,
         offered: Vec<Arc<str>>,
+    },
+    #[error("contract version {version} is a draft and not served yet; offered are {}", offered.join(", "))]
+    DraftVersion { version: Arc<str>, offered: Vec<Arc<str>> },
+    #[error("contract version {version} is tried with some callers first; offered to all are {}", offered.join(", "))]
+    CanaryVersion { version: Arc<str>, offered: Vec<Arc<str>> },
+    /// A deprecated version is switched off for a while, as announced.
+    #[error("contract version {version} is switched off until {until}, to announce its end{}{}", at_sunset(*sunset), instead(successor.as_ref()))]
+    BrownOut {
+        version: Arc<str>,
+        until: Timestamp,
+        retry_after: Duration,
+        sunset: Option<Timestamp>,
+        successor: Option<Arc<str>>,
+    },
+    #[error("contract version {version} is not served any more{}{}", ever_since(*since), instead(successor.as_ref()))]
+    RetiredVersion {
+        version: Arc<str>,
+        since: Option<Timestamp>,
+        successor: Option<Arc<str>>,
     },
     /// Path and header, or two header fields, name different versions.
     #[error("{detail}")]
@@ -101,6 +121,18 @@ pub enum Refusal {
     UnknownMessage,
     #[error("an unexpected fault in the gateway")]
     Internal,
+}
+
+fn at_sunset(sunset: Option<Timestamp>) -> String {
+    sunset.map_or_else(String::new, |sunset| format!(" on {sunset}"))
+}
+
+fn ever_since(time: Option<Timestamp>) -> String {
+    time.map_or_else(String::new, |time| format!(" since {time}"))
+}
+
+fn instead(successor: Option<&Arc<str>>) -> String {
+    successor.map_or_else(String::new, |successor| format!("; use {successor}"))
 }
 
 /// Why an upstream could not be reached, and whether it may have seen the request.
@@ -211,6 +243,25 @@ impl Refusal {
                 "Contract version not offered",
                 Partner,
             ),
+            Self::DraftVersion { .. } => (
+                StatusCode::NOT_FOUND,
+                "version-draft",
+                "Contract version is a draft",
+                Partner,
+            ),
+            Self::CanaryVersion { .. } => (
+                StatusCode::NOT_FOUND,
+                "version-canary",
+                "Contract version not open to all",
+                Partner,
+            ),
+            Self::BrownOut { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "version-brown-out",
+                "Contract version switched off for a while",
+                Partner,
+            ),
+            Self::RetiredVersion { .. } => (StatusCode::GONE, "version-retired", "Contract version retired", Partner),
             Self::ConflictingVersions { .. } => (
                 StatusCode::BAD_REQUEST,
                 "conflicting-versions",
@@ -368,6 +419,7 @@ impl Refusal {
             Self::RateLimited { retry_after, .. }
             | Self::IssuerUnavailable { retry_after, .. }
             | Self::IdempotencyInFlight { retry_after }
+            | Self::BrownOut { retry_after, .. }
             | Self::QueueUnavailable { retry_after, .. } => Some(*retry_after),
             Self::UpstreamUnavailable { retry_after, .. } => *retry_after,
             _ => None,
@@ -409,8 +461,21 @@ impl Refusal {
         if !errors.is_empty() {
             document["errors"] = errors.into();
         }
-        if let Self::UnknownVersion { offered, .. } = self {
-            document["offered"] = offered.iter().map(|version| Value::from(&**version)).collect();
+        match self {
+            Self::UnknownVersion { offered, .. }
+            | Self::DraftVersion { offered, .. }
+            | Self::CanaryVersion { offered, .. } => {
+                document["offered"] = offered.iter().map(|version| Value::from(&**version)).collect();
+            }
+            Self::BrownOut {
+                successor: Some(successor),
+                ..
+            }
+            | Self::RetiredVersion {
+                successor: Some(successor),
+                ..
+            } => document["successor"] = Value::from(&**successor),
+            _ => {}
         }
         document
     }

@@ -16,7 +16,7 @@ pub(crate) use router::Matched;
 
 use crate::{
     contract::Translation,
-    lifecycle::Fields,
+    lifecycle::{Fields, Life},
     policy::{Policy, forward::Forward},
     telemetry::RouteMetrics,
     upstream::Upstream,
@@ -37,6 +37,17 @@ pub struct Snapshot {
     pub(crate) upstreams: HashMap<String, Arc<Upstream>>,
     router: Router,
     by_name: HashMap<RouteName, Arc<Route>>,
+    /// The contract versions of each API that has a contract.
+    pub(crate) versions: Vec<ApiVersions>,
+}
+
+/// The contract versions of one API, oldest first.
+pub(crate) struct ApiVersions {
+    pub(crate) api: Arc<str>,
+    pub(crate) contract: Arc<str>,
+    /// The version that the upstream speaks.
+    pub(crate) spoken: Arc<str>,
+    pub(crate) lives: Vec<Arc<Life>>,
 }
 
 /// API, operation, contract version.

@@ -8,5 +8,5 @@ mod trace;
 
 pub use access_log::AccessLog;
 pub use context::{Sampler, TraceContext};
-pub use metrics::{AttemptResult, Metrics, RouteMetrics, UpstreamMetrics, ValidationMetrics};
+pub use metrics::{AttemptResult, Metrics, RouteMetrics, UpstreamMetrics, ValidationMetrics, VersionCalls};
 pub use trace::{DeliveryTrace, Traces};

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Rate, Size, Spanned, Time};
+use super::{Rate, Size, Spanned, Time, VersionsSpec};
 
 /// A published API: where channels find it, what it promises, which upstream answers, what is enforced.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -31,11 +31,12 @@ pub struct ApiSpec {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub contract: Option<Spanned<String>>,
-    /// Contract versions offered to callers. By default every one that mappings join to the upstream's.
+    /// Contract versions offered to callers, and how far each has come in its life. By default every one that mappings
+    /// join to the upstream's.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub versions: Vec<Spanned<String>>,
-    /// What a caller gets that names no version and whose channel has no pin. By default the oldest one offered.
+    pub versions: VersionsSpec,
+    /// What a caller gets that names no version and whose channel has no pin. By default the oldest one that is served
+    /// to all.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub default_version: Option<Spanned<String>>,

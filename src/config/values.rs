@@ -143,6 +143,31 @@ impl FromStr for Percent {
     }
 }
 
+/// A point in time: a day, which begins at midnight UTC, or RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub jiff::Timestamp);
+
+text_value!(
+    Moment,
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
+    "A day such as 2026-06-01, from midnight UTC, or a point in time such as 2026-06-01T12:00:00Z."
+);
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let midnight = |day: jiff::civil::Date| day.to_zoned(jiff::tz::TimeZone::UTC).map(|time| time.timestamp());
+        let moment = match text.len() {
+            10 => text.parse().and_then(midnight),
+            _ => text.parse(),
+        };
+        moment.map(Self).map_err(|_| {
+            format!("`{text}` is not a point in time; write a day, 2026-06-01, or RFC 3339, 2026-06-01T12:00:00Z")
+        })
+    }
+}
+
 /// Where a secret is kept: `file:PATH` or `env:NAME`. Never the secret itself.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
@@ -203,6 +228,19 @@ mod tests {
         assert_eq!("600/m".parse::<Rate>().unwrap().per, Duration::from_mins(1));
         for wrong in ["0/s", "1/d", "x/s", "100"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc() {
+        let moment = |text: &str| text.parse::<Moment>().map(|moment| moment.0.to_string());
+        assert_eq!(moment("2026-06-01").as_deref(), Ok("2026-06-01T00:00:00Z"));
+        assert_eq!(
+            moment("2026-06-01T12:00:00+02:00").as_deref(),
+            Ok("2026-06-01T10:00:00Z")
+        );
+        for wrong in ["2026-02-30", "2026-06", "tomorrow", "01.06.2026", "2026-06-01T12:00:00"] {
+            assert!(moment(wrong).unwrap_err().contains("not a point in time"), "{wrong}");
         }
     }
 

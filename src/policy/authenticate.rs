@@ -255,6 +255,14 @@ impl ChannelTable {
         if mistakes.is_empty() { Ok(table) } else { Err(mistakes) }
     }
 
+    /// Numbers of channels are below this.
+    pub(crate) fn indexes(&self) -> usize {
+        let highest = self.channels.iter().map(|channel| channel.index).max();
+        highest
+            .max(Some(self.anonymous.index))
+            .map_or(0, |index| index as usize + 1)
+    }
+
     fn by_key(&self, presented: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
         let digest = digest(&SHA256, presented);
         let found = <[u8; 32]>::try_from(digest.as_ref())

@@ -24,8 +24,7 @@ impl Choose {
     }
 
     fn route(&self, request: &Request, exchange: &Exchange) -> Result<&Arc<Route>, Refusal> {
-        let channel = exchange.caller.get().map_or("", |caller| &caller.channel);
-        let position = self.offering.pick(&Signals::of(request.headers()), channel)?;
+        let position = self.offering.pick(&Signals::of(request.headers()), exchange.who())?;
         let methods = self
             .routes
             .get(position)

@@ -9,14 +9,15 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{DeliveryRoute, Route, RouteName, Snapshot, router::Router};
+use self::versions::Offered;
+use super::{ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
 use crate::{
     config::{
         self, ApiSpec, AuthenticateSpec, Diagnostic, EnforceSpec, Loaded, Policies, Severity, SourceFile, Sources,
-        Spanned,
+        Spanned, StateSpec,
     },
     contract::{Contract, ContractVersion, Operation},
-    lifecycle::Fields,
+    lifecycle::{Fields, Life},
     pipeline::{self, Compiling},
     policy::{
         authenticate::{Authenticate, ChannelTable},
@@ -42,6 +43,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         diagnostics,
         router: Router::default(),
         by_name: HashMap::new(),
+        versions: Vec::new(),
     };
     compiler.compile(&policies);
     let Compiler {
@@ -50,6 +52,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         by_name,
         number,
         upstreams,
+        versions,
         ..
     } = compiler;
     if diagnostics
@@ -66,6 +69,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         upstreams,
         router,
         by_name,
+        versions,
     };
     (Some(snapshot), diagnostics)
 }
@@ -124,6 +128,7 @@ struct Compiler<'a> {
     diagnostics: Vec<Diagnostic>,
     router: Router,
     by_name: HashMap<RouteName, Arc<Route>>,
+    versions: Vec<ApiVersions>,
 }
 
 impl Compiler<'_> {
@@ -165,21 +170,31 @@ impl Compiler<'_> {
             return self.wrong(at(&api.file, spoken, message).help(known));
         };
         let offered = self.offered(api, found, target);
-        self.check_operations(api, &offered);
+        let described: Vec<_> = offered.iter().filter_map(|offered| offered.contract.clone()).collect();
+        self.check_operations(api, &described);
         let mut routes = Vec::new();
-        for version in &offered {
-            let operations = version.operations.iter();
-            routes.extend(operations.filter_map(|operation| {
-                let route = self.operation(api, channels, &upstream, found, (version, operation), target)?;
-                Some((operation.method.clone(), route))
-            }));
+        for Offered { life, contract } in &offered {
+            let operations = contract.iter().flat_map(|version| &version.operations);
+            for operation in operations {
+                let route = self.operation(api, channels, &upstream, found, (life, operation), target);
+                // What was queued for a retired version is still answered in its words.
+                if let Some(route) = route.filter(|_| life.state != StateSpec::Retired) {
+                    routes.push((operation.method.clone(), route));
+                }
+            }
         }
-        let names: Vec<Arc<str>> = offered.iter().map(|version| version.version.clone()).collect();
+        let lives: Vec<Arc<Life>> = offered.into_iter().map(|offered| offered.life).collect();
         if api.spec.is_versioned_by_path() {
-            self.by_path(api, &names, routes);
+            self.by_path(api, channels, &lives, routes);
         } else {
-            self.by_choice(policies, api, channels, names, routes);
+            self.by_choice(policies, api, channels, lives.clone(), routes);
         }
+        self.versions.push(ApiVersions {
+            api: api.spec.name.value.as_str().into(),
+            contract: found.name.clone(),
+            spoken: target.version.clone(),
+            lives,
+        });
     }
 
     /// Every operation that a policy names is one of the contract's.
@@ -218,7 +233,7 @@ impl Compiler<'_> {
         channels: &Arc<ChannelTable>,
         upstream: &Arc<Upstream>,
         contract: &Contract,
-        (version, operation): (&Arc<ContractVersion>, &Arc<Operation>),
+        (life, operation): (&Arc<Life>, &Arc<Operation>),
         target: &Arc<ContractVersion>,
     ) -> Option<Arc<Route>> {
         let wrong = |message: String| {
@@ -233,18 +248,19 @@ impl Compiler<'_> {
             self.wrong(wrong(message));
             return None;
         };
-        let translation = match contract.translation(&operation.id, &version.version, &target.version) {
+        let translation = match contract.translation(&operation.id, &life.version, &target.version) {
             Ok(translation) => Some(Arc::new(translation)).filter(|translation| !translation.is_identity()),
             Err(message) => {
                 self.wrong(wrong(message));
                 return None;
             }
         };
-        let prefix = api.spec.path.value.replace("{version}", &version.version);
+        let prefix = api.spec.path.value.replace("{version}", &life.version);
         let prefix = prefix.trim_end_matches('/').to_owned();
         let compiling = Compiling {
             spec: &api.spec,
-            version: version.version.clone(),
+            version: life.version.clone(),
+            life: Some(life.clone()).filter(|life| !life.is_plain()),
             operation: Some(operation.clone()),
             spoken: Some((target.version.clone(), spoken)),
             translation: translation.clone(),
@@ -265,22 +281,26 @@ impl Compiler<'_> {
         let route = Arc::new(Route {
             api: name.into(),
             operation: operation.id.clone(),
-            version: version.version.clone(),
+            version: life.version.clone(),
             template: pattern.as_str().into(),
             steps,
             snapshot: self.number,
-            metrics: self.shared.metrics.route(name, &operation.id, &version.version),
+            metrics: self
+                .shared
+                .metrics
+                .route(name, &operation.id, &life.version)
+                .by_channel(&life.version, channels.indexes()),
             delivery: Some(DeliveryRoute {
                 upstream: upstream.clone(),
                 translation,
                 forward: pipeline::forward(&compiling),
                 limit: api.spec.body.0,
             }),
-            fields: Fields::of(&version.version, !api.spec.is_versioned_by_path()),
+            fields: Fields::of(life, &api.spec.path.value),
             is_choice: false,
         });
         self.by_name.insert(
-            (name.to_owned(), operation.id.to_string(), version.version.to_string()),
+            (name.to_owned(), operation.id.to_string(), life.version.to_string()),
             route.clone(),
         );
         Some(route)
@@ -292,6 +312,7 @@ impl Compiler<'_> {
         let compiling = Compiling {
             spec: &api.spec,
             version: "".into(),
+            life: None,
             operation: None,
             spoken: None,
             translation: None,

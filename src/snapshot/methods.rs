@@ -10,6 +10,8 @@ use crate::problem::Refusal;
 /// The routes of one path in one contract version.
 #[derive(Debug)]
 pub(crate) struct Methods {
+    /// Takes every method.
+    any: Option<Arc<Route>>,
     routes: Vec<(Method, Arc<Route>)>,
     allow: HeaderValue,
 }
@@ -17,6 +19,7 @@ pub(crate) struct Methods {
 impl Default for Methods {
     fn default() -> Self {
         Self {
+            any: None,
             routes: Vec::new(),
             allow: HeaderValue::from_static(""),
         }
@@ -24,13 +27,28 @@ impl Default for Methods {
 }
 
 impl Methods {
-    /// Adds a route. The error is a phrase.
-    pub(crate) fn insert(&mut self, method: Method, route: Arc<Route>) -> Result<(), String> {
-        if self.routes.iter().any(|(known, _)| *known == method) {
-            return Err(format!("{method}: {}", taken(&route)));
+    /// One route for all methods.
+    pub(crate) fn all(route: Arc<Route>) -> Self {
+        Self {
+            any: Some(route),
+            ..Self::default()
         }
-        self.routes.push((method, route));
-        self.allow = allow(&self.routes);
+    }
+
+    /// Adds a route; `method` is `None` where it takes all. The error is a phrase.
+    pub(crate) fn insert(&mut self, method: Option<Method>, route: Arc<Route>) -> Result<(), String> {
+        match method {
+            _ if self.any.is_some() => return Err(taken(&route)),
+            None if !self.routes.is_empty() => return Err(taken(&route)),
+            None => self.any = Some(route),
+            Some(method) if self.routes.iter().any(|(known, _)| *known == method) => {
+                return Err(format!("{method}: {}", taken(&route)));
+            }
+            Some(method) => {
+                self.routes.push((method, route));
+                self.allow = allow(&self.routes);
+            }
+        }
         Ok(())
     }
 
@@ -40,7 +58,8 @@ impl Methods {
         // HEAD is answered by GET where a contract does not name it (RFC 9110 §9.3.2).
         let head = || exact(&Method::GET).filter(|_| *method == Method::HEAD);
         let found = exact(method).or_else(head);
-        found.map(|(_, route)| route).ok_or_else(|| Refusal::MethodNotAllowed {
+        let found = found.map(|(_, route)| route).or(self.any.as_ref());
+        found.ok_or_else(|| Refusal::MethodNotAllowed {
             method: method.clone(),
             allow: self.allow.clone(),
         })
@@ -48,12 +67,12 @@ impl Methods {
 
     /// Nothing is offered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.any.is_none() && self.routes.is_empty()
     }
 }
 
 /// What is wrong with a route whose place another one has.
-pub(super) fn taken(route: &Route) -> String {
+fn taken(route: &Route) -> String {
     format!(
         "another operation than `{}` of API `{}` stands at the same path",
         route.operation, route.api

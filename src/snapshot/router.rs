@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::{Methods, Route, methods::taken};
+use super::{Methods, Route};
 use crate::problem::{Refusal, VersionPlace};
 
 /// Name of the parameter that stands for all below an API without a contract.
@@ -20,17 +20,16 @@ pub(crate) struct Matched {
 /// All routes of a snapshot.
 #[derive(Default)]
 pub(super) struct Router {
-    paths: matchit::Router<Entry>,
+    paths: matchit::Router<Methods>,
     /// Prefixes of APIs whose path holds the version, to tell an unknown version from an unknown path.
-    versions: matchit::Router<Vec<Arc<str>>>,
+    versions: matchit::Router<Offered>,
 }
 
-/// What stands at one path.
-#[derive(Default)]
-struct Entry {
-    /// Takes every method.
-    any: Option<Arc<Route>>,
-    methods: Methods,
+/// The versions of an API: all, and those that callers are told of.
+#[derive(Clone)]
+struct Offered {
+    known: Vec<Arc<str>>,
+    open: Vec<Arc<str>>,
 }
 
 impl Router {
@@ -38,7 +37,7 @@ impl Router {
     pub(super) fn insert(&mut self, pattern: &str, method: Option<Method>, route: Arc<Route>) -> Result<(), String> {
         let pattern = positional(pattern);
         if self.paths.at(&pattern).is_err() || self.paths.at_mut(&pattern).is_ok_and(|found| !found.params.is_empty()) {
-            match self.paths.insert(pattern.clone(), Entry::default()) {
+            match self.paths.insert(pattern.clone(), Methods::default()) {
                 Ok(()) | Err(matchit::InsertError::Conflict { .. }) => {}
                 Err(error) => return Err(format!("path `{pattern}` cannot be routed: {error}")),
             }
@@ -51,12 +50,18 @@ impl Router {
         found.value.insert(method, route)
     }
 
-    /// Notes which versions an API offers below a path that holds the version.
-    pub(super) fn offer_versions(&mut self, pattern: &str, offered: &[Arc<str>]) -> Result<(), String> {
+    /// Notes which versions an API has below a path that holds the version, and which of them are served to all.
+    pub(super) fn offer_versions(
+        &mut self,
+        pattern: &str,
+        known: Vec<Arc<str>>,
+        open: Vec<Arc<str>>,
+    ) -> Result<(), String> {
+        let offered = Offered { known, open };
         let pattern = positional(pattern);
         for pattern in [format!("{pattern}/{{*{REST}}}"), pattern] {
             self.versions
-                .insert(pattern, offered.to_owned())
+                .insert(pattern, offered.clone())
                 .map_err(|error| format!("its path collides: {error}"))?;
         }
         Ok(())
@@ -66,10 +71,7 @@ impl Router {
         let Ok(found) = self.paths.at(path) else {
             return Err(self.not_found(path));
         };
-        let route = match &found.value.any {
-            Some(route) => route,
-            None => found.value.methods.find(method)?,
-        };
+        let route = found.value.find(method)?;
         let values = found.params.iter().filter(|(name, _)| *name != REST).map(|(_, value)| {
             percent_decode_str(value)
                 .decode_utf8()
@@ -89,27 +91,13 @@ impl Router {
             return Refusal::NotFound;
         };
         let version = found.params.iter().next().map_or("", |(_, value)| value);
-        if found.value.iter().any(|offered| **offered == *version) {
+        if found.value.known.iter().any(|known| **known == *version) {
             return Refusal::NotFound;
         }
         Refusal::UnknownVersion {
             version: version.to_owned(),
             place: VersionPlace::Path,
-            offered: found.value.clone(),
-        }
-    }
-}
-
-impl Entry {
-    fn insert(&mut self, method: Option<Method>, route: Arc<Route>) -> Result<(), String> {
-        match method {
-            _ if self.any.is_some() => Err(taken(&route)),
-            None if !self.methods.is_empty() => Err(taken(&route)),
-            None => {
-                self.any = Some(route);
-                Ok(())
-            }
-            Some(method) => self.methods.insert(method, route),
+            offered: found.value.open.clone(),
         }
     }
 }
@@ -163,8 +151,9 @@ mod tests {
                     .unwrap();
             }
         }
+        let offered: Vec<Arc<str>> = ["v1", "v2"].map(Arc::from).to_vec();
         router
-            .offer_versions("/system/erp/{version}", &["v1".into(), "v2".into()])
+            .offer_versions("/system/erp/{version}", offered.clone(), offered)
             .unwrap();
         router.insert("/files", None, route("files", "proxy", "")).unwrap();
         router

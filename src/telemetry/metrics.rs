@@ -1,5 +1,7 @@
 //! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
 
+mod traffic;
+
 use std::{
     fmt,
     sync::{
@@ -16,6 +18,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use self::traffic::VersionCalls;
+use self::traffic::{Traffic, VersionTraffic};
 use crate::{
     exchange::Exchange,
     queue::{Lane, QueueStats},
@@ -94,6 +98,7 @@ struct Inner {
     attempt_durations: Family<UpstreamLabels, Histogram, fn() -> Histogram>,
     breakers: Family<UpstreamLabels, Gauge>,
     violations: Family<ContractLabels, Counter>,
+    traffic: Traffic,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
     queue_oldest: Gauge<f64, AtomicU64>,
@@ -121,6 +126,7 @@ impl Default for Metrics {
             attempt_durations: Family::new_with_constructor(histogram),
             breakers: Family::default(),
             violations: Family::default(),
+            traffic: Traffic::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
             queue_oldest: Gauge::default(),
@@ -159,6 +165,7 @@ impl Inner {
         registry.register("upstream_breaker_state", help, self.breakers.clone());
         let help = "Messages that broke a contract or could not be mapped, by the caller's contract version";
         registry.register("contract_violations", help, self.violations.clone());
+        self.traffic.register(registry);
         registry.register(
             "queue_waiting",
             "Messages that wait for delivery",
@@ -233,7 +240,13 @@ impl Metrics {
             requests: CLASSES.map(|status| DECISIONS.map(|decision| request(status, decision))),
             duration: self.0.durations.get_or_create(&labels).clone(),
             in_flight: self.0.in_flight.get_or_create(&labels).clone(),
+            traffic: None,
         }
+    }
+
+    /// All calls to an API so far, by version and channel.
+    pub fn calls(&self, api: &str) -> Vec<VersionCalls> {
+        self.0.traffic.of(api)
     }
 
     /// The series of one upstream.
@@ -416,6 +429,7 @@ pub struct RouteMetrics {
     requests: [[Lazy; DECISIONS.len()]; CLASSES.len()],
     duration: Histogram,
     in_flight: Gauge,
+    traffic: Option<VersionTraffic>,
 }
 
 /// A request under way; counted until it is dropped.
@@ -428,6 +442,13 @@ impl Drop for InFlight<'_> {
 }
 
 impl RouteMetrics {
+    /// Counts who calls this contract version as well; channels have numbers below `channels`.
+    #[must_use]
+    pub fn by_channel(mut self, version: &str, channels: usize) -> Self {
+        self.traffic = Some(self.metrics.0.traffic.version(&self.api, version, channels));
+        self
+    }
+
     /// A request begins.
     pub fn begin(&self) -> InFlight<'_> {
         self.in_flight.inc();
@@ -438,6 +459,9 @@ impl RouteMetrics {
     pub fn record(&self, exchange: &Exchange, status: u16, ended: Instant) {
         self.duration
             .observe(ended.duration_since(exchange.started).as_secs_f64());
+        if let Some(traffic) = &self.traffic {
+            traffic.count(exchange);
+        }
         let trail = exchange.trail();
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         let decision = DECISIONS.iter().position(|name| *name == trail.decision()).unwrap_or(0);

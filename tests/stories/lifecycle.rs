@@ -118,3 +118,213 @@ async fn a_version_in_the_path_is_the_callers_word() {
     answer.is_problem(400, "conflicting-versions");
     assert_eq!(answer.header("content-version"), "v1", "problems tell it as well");
 }
+
+/// Gives the API's versions these lives.
+fn lives(folder: &Path, versions: &str) {
+    edit(
+        folder,
+        API,
+        "authenticate:",
+        &format!("versions:\n{versions}authenticate:"),
+    );
+}
+
+/// A moment so many seconds from now, as it is written.
+fn in_seconds(seconds: i64) -> String {
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + seconds)
+        .unwrap()
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_deprecated_version_says_so_on_every_answer_and_on_every_problem() {
+    let world = World::start_with(|folder| {
+        lives(
+            folder,
+            "  v1: { state: deprecated, since: 2026-06-01, sunset: 2099-06-01, successor: v2, link: 'https://docs.example/v1' }
+  v2: active
+  v3: active
+",
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    let bad_order = crate::orders::order_v1("D-1").replace("20.11.2026", "31.02.2026");
+    for (status, answer) in [
+        (200, lists(&world, &token, "/system/erp/v1/orders", &[]).await),
+        (401, lists(&world, "x", "/system/erp/v1/orders", &[]).await),
+        (422, world.orders(&token, "v1", "k", bad_order).await),
+    ] {
+        assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+        assert_eq!(answer.header("deprecation"), "@1780272000");
+        assert_eq!(answer.header("sunset"), "Mon, 01 Jun 2099 00:00:00 GMT");
+        let links: Vec<_> = answer.headers.get_all("link").iter().collect();
+        assert!(
+            links
+                .iter()
+                .any(|link| *link == "</system/erp/v2>; rel=\"successor-version\""),
+            "{links:?}"
+        );
+        assert!(
+            links.iter().any(|link| link
+                .to_str()
+                .unwrap()
+                .starts_with("<https://docs.example/v1>; rel=\"deprecation\"")),
+            "{links:?}"
+        );
+    }
+    let answer = lists(&world, &token, "/system/erp/v2/orders", &[]).await;
+    assert!(!answer.headers.contains_key("deprecation"), "{answer:?}");
+
+    // Who still calls v1?
+    let metrics = world.admin("/metrics").await.text;
+    let line = "crossdock_version_requests_total{api=\"erp-orders\",version=\"v1\",channel=\"storefront\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+    let versions = world.admin("/versions").await.json();
+    let orders = versions["apis"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|api| api["api"] == "erp-orders")
+        .unwrap()
+        .clone();
+    let v1 = &orders["versions"][0];
+    assert_eq!(
+        (&v1["state"], &v1["requests"]),
+        (&"deprecated".into(), &2.into()),
+        "{versions}"
+    );
+    assert_eq!(v1["channels"][0]["channel"], "storefront");
+}
+
+#[tokio::test]
+async fn a_brown_out_is_announced_ends_by_itself_and_queues_nothing() {
+    let world = World::start_with(|folder| {
+        let (from, to) = (in_seconds(-5), in_seconds(7));
+        lives(
+            folder,
+            &format!(
+                "  v1: {{ state: deprecated, since: 2026-06-01, successor: v2, brownOuts: [{{ from: '{from}', to: '{to}' }}] }}
+  v2: active
+"
+            ),
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    let answer = world.orders(&token, "v1", "k", crate::orders::order_v1("BO-1")).await;
+    let problem = answer.is_problem(503, "version-brown-out");
+    assert_eq!(problem["successor"], "v2");
+    assert!(
+        (1..=12).contains(&answer.header("retry-after").parse::<u32>().unwrap()),
+        "{answer:?}"
+    );
+    assert_eq!(answer.header("content-version"), "v1");
+    assert_eq!(lists(&world, &token, "/system/erp/v2/orders", &[]).await.status, 200);
+    world
+        .until("the brown-out is over", async || {
+            lists(&world, &token, "/system/erp/v1/orders", &[]).await.status == 200
+        })
+        .await;
+    assert_eq!(world.ledger("erp").await.len(), 0, "nothing waited for the end");
+}
+
+#[tokio::test]
+async fn what_is_retired_or_past_its_sunset_is_gone_and_names_its_successor() {
+    let world = World::start_with(|folder| {
+        let sunset = in_seconds(4);
+        lives(
+            folder,
+            &format!(
+                "  v0: {{ state: retired, since: 2025-01-01, successor: v2 }}
+  v1: {{ state: deprecated, since: 2026-01-01, sunset: '{sunset}', successor: v2 }}
+  v2: active
+  v3: {{ state: draft, channels: [marketplace] }}
+"
+            ),
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    for path in [
+        "/system/erp/v0/orders",
+        "/system/erp/v0/whatever/it/was",
+        "/system/erp/v0",
+    ] {
+        let answer = lists(&world, &token, path, &[]).await;
+        let problem = answer.is_problem(410, "version-retired");
+        assert_eq!(problem["successor"], "v2");
+        assert_eq!(answer.header("link"), "</system/erp/v2>; rel=\"successor-version\"");
+    }
+    lists(&world, "x", "/system/erp/v0/orders", &[])
+        .await
+        .is_problem(401, "unauthenticated");
+    world
+        .until("v1 is past its sunset", async || {
+            lists(&world, &token, "/system/erp/v1/orders", &[]).await.status == 410
+        })
+        .await;
+    lists(&world, &token, "/system/erp/v1/orders", &[])
+        .await
+        .is_problem(410, "version-retired");
+
+    let problem = lists(&world, &token, "/system/erp/v3/orders", &[])
+        .await
+        .is_problem(404, "version-draft");
+    assert_eq!(problem["offered"], serde_json::json!(["v1", "v2"]));
+    let tester = world.token("marketplace");
+    assert_eq!(lists(&world, &tester, "/system/erp/v3/orders", &[]).await.status, 200);
+    let problem = lists(&world, &token, "/system/erp/v9/orders", &[])
+        .await
+        .is_problem(404, "unknown-version");
+    assert_eq!(problem["offered"], serde_json::json!(["v1", "v2"]));
+}
+
+#[tokio::test]
+async fn a_canary_gets_its_share_of_calls_without_a_version_and_keeps_it() {
+    let world = World::start_with(|folder| {
+        unversioned(folder);
+        lives(
+            folder,
+            "  v0: { state: retired, successor: v2 }
+  v1: active
+  v2: active
+  v3: { state: canary, share: 30%, by: correlation, channels: [marketplace] }
+",
+        );
+    })
+    .await;
+    let (token, named) = (world.token("storefront"), world.token("marketplace"));
+    let version = async |token: &str, correlation: &str| {
+        let answer = lists(
+            &world,
+            token,
+            "/system/erp/orders",
+            &[("x-correlation-id", correlation)],
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("content-version").to_owned()
+    };
+    let mut first = Vec::new();
+    for number in 0..100 {
+        first.push(version(&token, &format!("c-{number}")).await);
+    }
+    let drawn = first.iter().filter(|version| *version == "v3").count();
+    assert!((15..=45).contains(&drawn), "{drawn} of 100");
+    for (number, before) in first.iter().enumerate().take(20) {
+        assert_eq!(version(&token, &format!("c-{number}")).await, *before, "it is sticky");
+    }
+    assert_eq!(version(&named, "c-1").await, "v3");
+
+    // Whoever is not drawn may not ask for it either.
+    let outside = first.iter().position(|version| version == "v1").unwrap();
+    let correlation = format!("c-{outside}");
+    let fields = [("x-correlation-id", correlation.as_str()), ("accept-version", "v3")];
+    lists(&world, &token, "/system/erp/orders", &fields)
+        .await
+        .is_problem(404, "version-canary");
+    let answer = lists(&world, &token, "/system/erp/orders", &[("accept-version", "v0")]).await;
+    answer.is_problem(410, "version-retired");
+    assert_eq!(answer.header("content-version"), "v0");
+}

@@ -1,6 +1,7 @@
 //! What is wrong with policies although each file by itself is well formed. Nothing here needs a contract.
 
 mod api;
+mod life;
 mod party;
 
 use std::collections::{BTreeSet, HashMap};

@@ -91,7 +91,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 55] = [
+const SPOILT: [(&str, &str, &str, &str); 68] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -422,6 +422,84 @@ const SPOILT: [(&str, &str, &str, &str); 55] = [
         "scopes:",
         "versions: { erp-orders: v1 }\nscopes:",
         "6:25: error: the path of API `erp-orders` names the version of every request: a pin changes nothing",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated }\nauthenticate:",
+        "8:16: error: `deprecated` without the time since when (help: add `since: 2026-06-01`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: old }\nauthenticate:",
+        "8:16: error: unknown value `old` (help: expected one of `draft`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: oldest\nauthenticate:",
+        "8:7: error: unknown value `oldest`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: draft, sunset: 2027-01-01 }\nauthenticate:",
+        "8:31: error: `sunset` says nothing of a version that is `draft` (help: beside `state: draft` may stand `channels`)",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated, since: 2026-06-01, sunset: 2026-01-01 }\nauthenticate:",
+        "8:55: error: its sunset, 2026-01-01T00:00:00Z, comes before it is deprecated",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated, since: 2026-06-01, successor: v2 }\nauthenticate:",
+        "8:58: error: `v2` is no version that callers could move to (help: offer it: add `v2: active`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated, since: 2026-06-31 }\nauthenticate:",
+        "8:35: error: `2026-06-31` is not a point in time (help: write a day, 2026-06-01",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated, since: 2026-06-01, brownOuts: [{ from: 2027-01-02, to: 2027-01-01 }] }\nauthenticate:",
+        "8:67: error: the brown-out ends before it begins",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: deprecated, since: 2026-06-01, brownOuts: [{ from: 2026-01-01, to: 2026-01-02 }] }\nauthenticate:",
+        "8:67: error: the brown-out comes before the version is deprecated",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: canary }\nauthenticate:",
+        "8:16: error: `canary` for nobody (help: add `share: 5%`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: canary, percent: 5 }\nauthenticate:",
+        "8:24: error: unknown key `percent`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: draft, channels: [storefrnt] }\nauthenticate:",
+        "8:34: error: there is no Channel named `storefrnt` (help: did you mean `storefront`?)",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "versions:\n  v1: { state: retired, link: docs }\nauthenticate:",
+        "8:31: error: `docs` is not a URL that an answer could point to",
     ),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Draft, Loaded};
+use super::{Draft, Loaded, life};
 use crate::config::{ApiSpec, AuthenticateSpec, Diagnostic, FallbackSpec, PlacesSpec, SourceFile, yaml};
 
 /// First segment of paths that the gateway answers itself.
@@ -20,6 +20,7 @@ pub(super) fn apis(draft: &Draft, found: &mut Vec<Diagnostic>) {
         }
         contract(spec, file, found);
         versions(spec, file, found);
+        life::versions(draft, spec, file, found);
         upstream_path(spec, file, found);
         authenticate(draft, spec, file, found);
         scopes(draft, spec, file, found);
@@ -115,8 +116,8 @@ fn without_contract(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnosti
         let diagnostic = Diagnostic::at(file, &spec.path, "`{version}` in the path of an API without a contract");
         found.push(diagnostic.help(help));
     }
-    if let Some(version) = spec.versions.first() {
-        found.push(Diagnostic::at(file, version, "`versions` of an API without a contract").help(help));
+    if let Some(version) = spec.versions.0.first() {
+        found.push(Diagnostic::at(file, &version.name, "`versions` of an API without a contract").help(help));
     }
     if let Some(version) = &spec.default_version {
         found.push(Diagnostic::at(file, version, "`defaultVersion` of an API without a contract").help(help));

@@ -1,0 +1,46 @@
+//! `/versions`: each API's contract versions, how far each has come, and who calls it.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    lifecycle::Life,
+    shared::Shared,
+    snapshot::{ApiVersions, Snapshot},
+    telemetry::VersionCalls,
+};
+
+/// What is known of all versions at a moment.
+pub(super) fn document(snapshot: &Snapshot, shared: &Shared, now: Timestamp) -> Value {
+    let apis = snapshot.versions.iter().map(|api| of_api(api, shared, now));
+    json!({ "apis": apis.collect::<Vec<_>>() })
+}
+
+fn of_api(api: &ApiVersions, shared: &Shared, now: Timestamp) -> Value {
+    let calls = shared.metrics.calls(&api.api);
+    let versions = api.lives.iter().map(|life| of_version(life, &calls, now));
+    json!({
+        "api": &*api.api,
+        "contract": &*api.contract,
+        "upstreamVersion": &*api.spoken,
+        "versions": versions.collect::<Vec<_>>(),
+    })
+}
+
+fn of_version(life: &Life, calls: &[VersionCalls], now: Timestamp) -> Value {
+    let moment = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
+    let own = calls.iter().filter(|calls| calls.version == *life.version);
+    let channels: Vec<Value> = own
+        .clone()
+        .map(|calls| json!({ "channel": calls.channel, "requests": calls.requests, "last": calls.last.to_string() }))
+        .collect();
+    json!({
+        "version": &*life.version,
+        "state": life.state(now).as_str(),
+        "since": moment(life.since),
+        "sunset": moment(life.sunset),
+        "successor": life.successor.as_deref(),
+        "requests": own.map(|calls| calls.requests).sum::<u64>(),
+        "channels": channels,
+    })
+}
