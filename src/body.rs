@@ -1,6 +1,7 @@
 //! The one body type: nothing, bytes in memory, or a stream that is passed on as it comes.
 
 use std::{
+    collections::VecDeque,
     future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -112,6 +113,40 @@ impl Body {
         }
     }
 
+    /// Reads everything into memory where it is at most `limit` bytes; else, or where it breaks off, gives back a body
+    /// that yields what the whole one would have.
+    pub async fn peek(mut self, limit: usize) -> Result<Bytes, Self> {
+        if let Some(bytes) = self.as_bytes() {
+            return if bytes.len() > limit { Err(self) } else { Ok(bytes) };
+        }
+        if self.size_hint().lower() > limit as u64 {
+            return Err(self);
+        }
+        let mut read = Vec::new();
+        let mut length = 0;
+        while let Some(frame) = self.frame().await {
+            if let Ok(frame) = &frame {
+                length += frame.data_ref().map_or(0, Bytes::len);
+            }
+            let is_over = frame.is_err() || length > limit;
+            read.push(frame);
+            if is_over {
+                return Err(Self::boxed(Resumed {
+                    read: read.into(),
+                    rest: self,
+                }));
+            }
+        }
+        let mut pieces = read.into_iter().filter_map(|frame| frame.ok()?.into_data().ok());
+        let first = pieces.next().unwrap_or_default();
+        let Some(second) = pieces.next() else { return Ok(first) };
+        let mut whole = BytesMut::with_capacity(length);
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        pieces.for_each(|piece| whole.extend_from_slice(&piece));
+        Ok(whole.freeze())
+    }
+
     /// Reads everything into memory, at most `limit` bytes. Trailers are dropped.
     pub async fn buffer(mut self, limit: u64) -> Result<Bytes, BodyError> {
         if let Some(bytes) = self.as_bytes() {
@@ -145,6 +180,27 @@ impl Body {
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&rest);
         Ok(whole.freeze())
+    }
+}
+
+/// A body whose beginning was read already.
+struct Resumed {
+    read: VecDeque<Result<Frame<Bytes>, BodyError>>,
+    rest: Body,
+}
+
+impl HttpBody for Resumed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.read.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
     }
 }
 

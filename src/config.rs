@@ -3,6 +3,7 @@
 //! The doc comments of these types become the JSON Schemas that editors use, so they speak to operators.
 
 mod api;
+mod candidate;
 mod channel;
 mod diagnostic;
 mod gateway;
@@ -14,6 +15,7 @@ mod version;
 pub mod yaml;
 
 pub use api::*;
+pub use candidate::*;
 pub use channel::*;
 pub use diagnostic::*;
 pub use gateway::*;

@@ -15,6 +15,7 @@ mod program;
 pub mod spec;
 mod steps;
 mod translation;
+mod trial;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use spec::Direction;
 use spec::MappingSpec;
 use translation::Step;
 pub use translation::{ExplainedStage, MappedRequest, MappedResponse, Translation, Unmappable};
+pub use trial::Candidate;
 
 /// The interface of an API through time.
 #[derive(Debug)]
@@ -83,8 +85,12 @@ impl Contract {
     }
 
     /// Reads all files of a contract's folder, given by their display paths (`contracts/orders/v1/openapi.yaml`).
-    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over. All mistakes are reported at once.
+    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over, and so are candidates of mappings. All mistakes are reported at once.
     pub fn load(name: &str, files: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(name, files, &trial::live(files))
+    }
+
+    fn load_with(name: &str, files: &[SourceFile], mappings: &[&SourceFile]) -> Result<Self, Vec<Diagnostic>> {
         let mut found = Vec::new();
         let mut versions = Vec::new();
         for file in files.iter().filter(|file| is_openapi(&file.path)) {
@@ -113,10 +119,7 @@ impl Contract {
             found.push(mistake);
         }
         let mut steps: Vec<Option<Arc<Step>>> = vec![None; versions.len().saturating_sub(1)];
-        for file in files
-            .iter()
-            .filter(|file| file.path.to_string_lossy().ends_with(".map.yaml"))
-        {
+        for file in mappings {
             // Without all versions, a mapping's mistakes would only be theirs.
             match openapi::read_yaml::<MappingSpec>(file) {
                 Ok(_) if has_failed => {}

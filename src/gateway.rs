@@ -111,6 +111,11 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
         tokio::runtime::Handle::current(),
     );
 
+    shared
+        .trials
+        .keep_in(&state)
+        .context("cannot read which candidates were rolled back")?;
+
     let (first, diagnostics) = snapshot::compile(&sources, &shared);
     let Some(first) = first else {
         return Err(StartError::Files(diagnostics));
@@ -136,6 +141,7 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
         tokio::spawn(delivery::run(log, courier, settings, stop.clone())),
         tokio::spawn(reload(reader, watch, asked.clone(), shared.clone(), stop.clone())),
         tokio::spawn(tidy(shared.clone(), stop.clone())),
+        tokio::spawn(compare(shared.clone(), stop.clone())),
     ];
     info!(addresses = ?server.addresses, admin = %admin, "listening");
     Ok(Gateway {
@@ -271,6 +277,14 @@ fn report(diagnostics: &[Diagnostic]) {
                 warn!(file = %diagnostic.file.display(), line = diagnostic.line, column = diagnostic.column, help = diagnostic.help, "{}", diagnostic.message);
             }
         }
+    }
+}
+
+/// Compares the translations of shadows.
+async fn compare(shared: Arc<Shared>, stop: CancellationToken) {
+    tokio::select! {
+        () = shared.shadows.clone().run() => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod contract;
 pub mod edge;
 pub mod exchange;
+mod files;
 pub mod gateway;
 pub mod json;
 mod lifecycle;

@@ -2,11 +2,12 @@
 //!
 //! Decisions are plain functions of the caller and the time; the policies `choose` and `life` put them on the wire.
 
-mod cohort;
+pub(crate) mod cohort;
 mod fields;
 mod life;
 mod offering;
 pub(crate) mod signals;
+pub(crate) mod trial;
 
 pub(crate) use fields::{ACCEPT_VERSION, Fields};
 pub(crate) use life::{Life, Who};

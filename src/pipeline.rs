@@ -33,6 +33,7 @@ use crate::{
         map::Map,
         place::Places,
         transaction::Transaction,
+        trial::{Canary, Shadow, Tap},
         validate::Validate,
     },
     problem::Refusal,
@@ -149,6 +150,8 @@ fn hex(number: u128) -> Arc<str> {
 pub(crate) struct Compiling<'a> {
     pub(crate) spec: &'a ApiSpec,
     pub(crate) version: Arc<str>,
+    /// By this version the route of a queued message is found again.
+    pub(crate) queued_as: Arc<str>,
     /// Where the version is not in full service: to whom and when it is served.
     pub(crate) life: Option<Arc<lifecycle::Life>>,
     /// `None` where the API has no contract.
@@ -158,10 +161,23 @@ pub(crate) struct Compiling<'a> {
     /// `None` where caller and upstream speak the same version.
     pub(crate) translation: Option<Arc<Translation>>,
     pub(crate) upstream: Arc<Upstream>,
+    /// Path at the upstream before the operation's own.
+    pub(crate) upstream_path: &'a str,
     /// The request's path before the operation's own path.
     pub(crate) prefix: String,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) shared: &'a Shared,
+    /// The candidate that is tried beside it.
+    pub(crate) trying: Option<Trying>,
+}
+
+/// How a candidate is tried on an operation.
+#[derive(Clone)]
+pub(crate) enum Trying {
+    /// It serves some requests.
+    Canary(Arc<Canary>),
+    /// It translates some once more.
+    Shadow(Arc<Shadow>),
 }
 
 /// What a route adds, in order, each step with the reason for its place. Errors are phrases for a diagnostic.
@@ -191,7 +207,23 @@ pub(crate) fn steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, Strin
     steps.extend(boxed(idempotency(route)));
     // In the caller's words, before they are translated; the answer after it was.
     steps.extend(boxed(validate(route)));
+    steps.extend(last_steps(route)?);
+    Ok(steps)
+}
+
+/// The steps in the upstream's words; a candidate has its own. Errors are phrases for a diagnostic.
+pub(crate) fn last_steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, String> {
+    let mut steps: Vec<Box<dyn Policy>> = Vec::new();
+    // Here the ways part: all before is the same for what is live and what is tried.
+    match &route.trying {
+        Some(Trying::Canary(canary)) => steps.push(Box::new(canary.clone())),
+        Some(Trying::Shadow(shadow)) => steps.push(Box::new(shadow.clone())),
+        None => {}
+    }
     steps.extend(boxed(map(route)));
+    if let Some(Trying::Shadow(_)) = &route.trying {
+        steps.push(Box::new(Tap));
+    }
     // Around the upstream alone: what is stored is what would have been sent.
     steps.extend(boxed(fallback(route)?));
     steps.push(Box::new(forward(route)));
@@ -237,7 +269,8 @@ fn authorize(route: &Compiling<'_>) -> Option<Authorize> {
 fn buffer(route: &Compiling<'_>) -> Option<Buffer> {
     let operation = route.operation.clone().filter(|operation| operation.takes_body())?;
     let (request, _) = enforced(route.spec);
-    let is_read = request != EnforceSpec::Off || route.translation.is_some() || route.is_keyed();
+    let is_read =
+        request != EnforceSpec::Off || route.translation.is_some() || route.trying.is_some() || route.is_keyed();
     is_read.then(|| Buffer::new(operation, route.spec.body.0))
 }
 
@@ -314,7 +347,7 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
     Ok(Some(Fallback {
         api: route.spec.name.value.as_str().into(),
         operation: route.name().into(),
-        version: route.version.clone(),
+        version: route.queued_as.clone(),
         upstream: route.upstream.name.clone(),
         when: spec.when.clone(),
         order_by: route.places(&spec.order_by)?,
@@ -334,6 +367,6 @@ pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
     Forward::new(
         route.upstream.clone(),
         route.prefix.clone(),
-        route.spec.upstream.path.trim_end_matches('/').to_owned(),
+        route.upstream_path.trim_end_matches('/').to_owned(),
     )
 }

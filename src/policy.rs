@@ -13,6 +13,7 @@ pub mod map;
 pub mod place;
 pub mod status;
 pub mod transaction;
+pub mod trial;
 pub mod validate;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -37,6 +38,16 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Handles one request.
     fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a>;
+}
+
+impl<P: Policy> Policy for Arc<P> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a> {
+        (**self).handle(request, next)
+    }
 }
 
 /// The rest of a route's steps.

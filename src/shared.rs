@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::{
+    lifecycle::trial::Trials,
     policy::{
         authenticate::{ChannelIndexes, KeySets, TokenCache},
         fallback::Gates,
         idempotency::Answers,
         limit::Limiters,
+        trial::Shadows,
     },
     queue::{MemoryLog, MessageLog},
     snapshot::Snapshot,
@@ -35,6 +37,8 @@ pub struct Shared {
     pub(crate) tokens: Arc<TokenCache>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) trials: Arc<Trials>,
+    pub(crate) shadows: Arc<Shadows>,
 }
 
 impl Shared {
@@ -84,6 +88,8 @@ impl Shared {
             tokens: Arc::default(),
             answers: Arc::new(Answers::new(ANSWERS)),
             gates: Arc::default(),
+            trials: Arc::new(Trials::new(background.clone())),
+            shadows: Arc::default(),
             background,
         }
     }

@@ -15,8 +15,9 @@ pub(crate) use methods::Methods;
 pub(crate) use router::Matched;
 
 use crate::{
+    config::CandidateModeSpec,
     contract::Translation,
-    lifecycle::{Fields, Life},
+    lifecycle::{Fields, Life, trial::Trial},
     policy::{Policy, forward::Forward},
     telemetry::RouteMetrics,
     upstream::Upstream,
@@ -48,6 +49,14 @@ pub(crate) struct ApiVersions {
     /// The version that the upstream speaks.
     pub(crate) spoken: Arc<str>,
     pub(crate) lives: Vec<Arc<Life>>,
+    /// The candidate that is tried.
+    pub(crate) trial: Option<ApiTrial>,
+}
+
+/// How an API's candidate is tried.
+pub(crate) struct ApiTrial {
+    pub(crate) mode: CandidateModeSpec,
+    pub(crate) trial: Arc<Trial>,
 }
 
 /// API, operation, contract version.
@@ -91,15 +100,25 @@ impl Snapshot {
     }
 
     /// The route of a queued message, where this snapshot still has it.
+    ///
+    /// What a candidate queued is answered by the candidate; once that is live or gone, by what is live.
     pub(crate) fn route(&self, api: &str, operation: &str, version: &str) -> Option<&Arc<Route>> {
-        self.by_name
-            .get(&(api.to_owned(), operation.to_owned(), version.to_owned()))
+        let find = |version: &str| {
+            self.by_name
+                .get(&(api.to_owned(), operation.to_owned(), version.to_owned()))
+        };
+        find(version).or_else(|| find(version.strip_suffix(Route::CANDIDATE)?))
     }
 
     /// How many routes it has.
     pub fn routes(&self) -> usize {
         self.by_name.len()
     }
+}
+
+impl Route {
+    /// Ends the version by which the route of a candidate is known.
+    pub(crate) const CANDIDATE: &'static str = "+candidate";
 }
 
 impl std::fmt::Debug for Route {

@@ -8,5 +8,7 @@ mod trace;
 
 pub use access_log::AccessLog;
 pub use context::{Sampler, TraceContext};
-pub use metrics::{AttemptResult, Metrics, RouteMetrics, UpstreamMetrics, ValidationMetrics, VersionCalls};
+pub use metrics::{
+    AttemptResult, Metrics, RouteMetrics, TrialMetrics, UpstreamMetrics, ValidationMetrics, VersionCalls,
+};
 pub use trace::{DeliveryTrace, Traces};

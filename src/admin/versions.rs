@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    config::CandidateModeSpec,
     lifecycle::Life,
     shared::Shared,
-    snapshot::{ApiVersions, Snapshot},
+    snapshot::{ApiTrial, ApiVersions, Snapshot},
     telemetry::VersionCalls,
 };
 
@@ -24,6 +25,35 @@ fn of_api(api: &ApiVersions, shared: &Shared, now: Timestamp) -> Value {
         "contract": &*api.contract,
         "upstreamVersion": &*api.spoken,
         "versions": versions.collect::<Vec<_>>(),
+        "candidate": api.trial.as_ref().map(of_trial),
+    })
+}
+
+fn of_trial(trying: &ApiTrial) -> Value {
+    let standing = trying.trial.standing();
+    let differences = standing.differences.iter().map(|(seen, count)| {
+        json!({
+            "operation": &*seen.operation,
+            "version": &*seen.version,
+            "direction": seen.direction,
+            "at": seen.difference.at,
+            "kind": seen.difference.kind,
+            "count": count,
+        })
+    });
+    json!({
+        "id": trying.trial.digest(),
+        "mode": match trying.mode {
+            CandidateModeSpec::Shadow => "shadow",
+            CandidateModeSpec::Canary => "canary",
+        },
+        "served": standing.served,
+        "failed": standing.failed,
+        "compared": standing.compared,
+        "differing": standing.differing,
+        "dropped": standing.dropped,
+        "rolledBack": standing.rollback.map(|rollback| json!({ "at": rollback.at.to_string(), "why": rollback.why })),
+        "differences": differences.collect::<Vec<_>>(),
     })
 }
 

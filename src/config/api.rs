@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Rate, Size, Spanned, Time, VersionsSpec};
+use super::{CandidateSpec, Rate, Size, Spanned, Time, VersionsSpec};
 
 /// A published API: where channels find it, what it promises, which upstream answers, what is enforced.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -42,6 +42,9 @@ pub struct ApiSpec {
     pub default_version: Option<Spanned<String>>,
     /// The system that answers.
     pub upstream: ApiUpstreamSpec,
+    /// How a changed mapping, or another version of the upstream, is tried before it goes live.
+    #[serde(default)]
+    pub candidate: Option<CandidateSpec>,
     /// How callers prove who they are: any one of these. `anonymous` must be said.
     #[schemars(length(min = 1))]
     pub authenticate: Vec<AuthenticateSpec>,

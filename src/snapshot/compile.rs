@@ -1,5 +1,6 @@
 //! From files to a snapshot. `crossdock check` and the running gateway come through here.
 
+mod trial;
 mod versions;
 
 use std::{
@@ -9,14 +10,14 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::versions::Offered;
-use super::{ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
+use self::{trial::Plan, versions::Offered};
+use super::{ApiTrial, ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
 use crate::{
     config::{
         self, ApiSpec, AuthenticateSpec, Diagnostic, EnforceSpec, Loaded, Policies, Severity, SourceFile, Sources,
         Spanned, StateSpec,
     },
-    contract::{Contract, ContractVersion, Operation},
+    contract::{Candidate, Contract, ContractVersion, Operation},
     lifecycle::{Fields, Life},
     pipeline::{self, Compiling},
     policy::{
@@ -31,6 +32,7 @@ use crate::{
 pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Diagnostic>) {
     let (policies, mut diagnostics) = config::parse(sources);
     let contracts = contracts(sources, &mut diagnostics);
+    let candidates = candidates(sources, &mut diagnostics);
     let Some(policies) = policies else {
         return (None, diagnostics);
     };
@@ -38,6 +40,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
     let mut compiler = Compiler {
         shared,
         contracts: &contracts,
+        candidates: &candidates,
         number: former.as_ref().map_or(1, |former| former.number + 1),
         upstreams: upstreams(&policies, former.as_deref(), shared, &mut diagnostics),
         diagnostics,
@@ -93,6 +96,22 @@ fn contracts(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<S
     contracts
 }
 
+/// What is tried. A mistake in a candidate keeps it from being tried, like any other.
+fn candidates(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Candidate> {
+    let mut candidates = BTreeMap::new();
+    for (name, files) in &sources.contracts {
+        match Candidate::load(name, files) {
+            None => {}
+            Some(Ok(candidate)) => {
+                diagnostics.extend(candidate.contract.warnings.iter().cloned());
+                candidates.insert(name.clone(), candidate);
+            }
+            Some(Err(mistakes)) => diagnostics.extend(mistakes),
+        }
+    }
+    candidates
+}
+
 fn upstreams(
     policies: &Policies,
     former: Option<&Snapshot>,
@@ -123,6 +142,7 @@ fn upstreams(
 struct Compiler<'a> {
     shared: &'a Shared,
     contracts: &'a BTreeMap<String, Contract>,
+    candidates: &'a BTreeMap<String, Candidate>,
     number: u64,
     upstreams: HashMap<String, Arc<Upstream>>,
     diagnostics: Vec<Diagnostic>,
@@ -172,11 +192,19 @@ impl Compiler<'_> {
         let offered = self.offered(api, found, target);
         let described: Vec<_> = offered.iter().filter_map(|offered| offered.contract.clone()).collect();
         self.check_operations(api, &described);
+        let plan = self.plan(api, (found, target, &upstream));
         let mut routes = Vec::new();
         for Offered { life, contract } in &offered {
             let operations = contract.iter().flat_map(|version| &version.operations);
             for operation in operations {
-                let route = self.operation(api, channels, &upstream, found, (life, operation), target);
+                let route = self.operation(
+                    api,
+                    channels,
+                    &upstream,
+                    found,
+                    (life, operation),
+                    (target, plan.as_ref()),
+                );
                 // What was queued for a retired version is still answered in its words.
                 if let Some(route) = route.filter(|_| life.state != StateSpec::Retired) {
                     routes.push((operation.method.clone(), route));
@@ -194,6 +222,13 @@ impl Compiler<'_> {
             contract: found.name.clone(),
             spoken: target.version.clone(),
             lives,
+            trial: plan
+                .as_ref()
+                .zip(api.spec.candidate.as_ref())
+                .map(|(plan, spec)| ApiTrial {
+                    mode: spec.mode.value,
+                    trial: plan.trial(),
+                }),
         });
     }
 
@@ -234,7 +269,7 @@ impl Compiler<'_> {
         upstream: &Arc<Upstream>,
         contract: &Contract,
         (life, operation): (&Arc<Life>, &Arc<Operation>),
-        target: &Arc<ContractVersion>,
+        (target, plan): (&Arc<ContractVersion>, Option<&Plan<'_>>),
     ) -> Option<Arc<Route>> {
         let wrong = |message: String| {
             at(
@@ -257,18 +292,30 @@ impl Compiler<'_> {
         };
         let prefix = api.spec.path.value.replace("{version}", &life.version);
         let prefix = prefix.trim_end_matches('/').to_owned();
-        let compiling = Compiling {
+        let mut compiling = Compiling {
             spec: &api.spec,
             version: life.version.clone(),
+            queued_as: life.version.clone(),
             life: Some(life.clone()).filter(|life| !life.is_plain()),
             operation: Some(operation.clone()),
             spoken: Some((target.version.clone(), spoken)),
             translation: translation.clone(),
             upstream: upstream.clone(),
+            upstream_path: &api.spec.upstream.path,
             prefix: prefix.clone(),
             channels: channels.clone(),
             shared: self.shared,
+            trying: None,
         };
+        if let Some(plan) = plan {
+            compiling.trying = match self.trying(plan, &compiling, operation) {
+                Ok(trying) => trying,
+                Err(message) => {
+                    self.wrong(wrong(message));
+                    return None;
+                }
+            };
+        }
         let steps = match pipeline::steps(&compiling) {
             Ok(steps) => steps,
             Err(message) => {
@@ -312,14 +359,17 @@ impl Compiler<'_> {
         let compiling = Compiling {
             spec: &api.spec,
             version: "".into(),
+            queued_as: "".into(),
             life: None,
             operation: None,
             spoken: None,
             translation: None,
             upstream: upstream.clone(),
+            upstream_path: &api.spec.upstream.path,
             prefix: prefix.clone(),
             channels: channels.clone(),
             shared: self.shared,
+            trying: None,
         };
         let steps = match pipeline::steps(&compiling) {
             Ok(steps) => steps,

@@ -1,6 +1,7 @@
 //! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
 
 mod traffic;
+mod trial;
 
 use std::{
     fmt,
@@ -18,8 +19,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::traffic::VersionCalls;
-use self::traffic::{Traffic, VersionTraffic};
+pub use self::{traffic::VersionCalls, trial::TrialMetrics};
+use self::{
+    traffic::{Traffic, VersionTraffic},
+    trial::Candidates,
+};
 use crate::{
     exchange::Exchange,
     queue::{Lane, QueueStats},
@@ -99,6 +103,7 @@ struct Inner {
     breakers: Family<UpstreamLabels, Gauge>,
     violations: Family<ContractLabels, Counter>,
     traffic: Traffic,
+    candidates: Candidates,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
     queue_oldest: Gauge<f64, AtomicU64>,
@@ -127,6 +132,7 @@ impl Default for Metrics {
             breakers: Family::default(),
             violations: Family::default(),
             traffic: Traffic::default(),
+            candidates: Candidates::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
             queue_oldest: Gauge::default(),
@@ -166,6 +172,7 @@ impl Inner {
         let help = "Messages that broke a contract or could not be mapped, by the caller's contract version";
         registry.register("contract_violations", help, self.violations.clone());
         self.traffic.register(registry);
+        self.candidates.register(registry);
         registry.register(
             "queue_waiting",
             "Messages that wait for delivery",
@@ -277,6 +284,11 @@ impl Metrics {
             api: api.to_owned(),
             version: version.to_owned(),
         }
+    }
+
+    /// The series of one API's candidate.
+    pub fn trial(&self, api: &str) -> TrialMetrics {
+        self.0.candidates.of(api)
     }
 
     /// A snapshot went live.

@@ -328,3 +328,189 @@ async fn a_canary_gets_its_share_of_calls_without_a_version_and_keeps_it() {
     answer.is_problem(410, "version-retired");
     assert_eq!(answer.header("content-version"), "v0");
 }
+
+/// Puts a changed mapping beside the live one.
+fn candidate(folder: &Path, from: &str, to: &str) {
+    let live = std::fs::read_to_string(folder.join("contracts/orders/v1-v2.map.yaml")).unwrap();
+    assert!(live.contains(from), "the mapping does not hold {from:?}");
+    let path = folder.join("contracts/orders/v1-v2.candidate.map.yaml");
+    std::fs::write(path, live.replacen(from, to, 1)).unwrap();
+}
+
+/// How the candidate of the orders' API stands.
+async fn standing(world: &World) -> serde_json::Value {
+    let versions = world.admin("/versions").await.json();
+    let apis = versions["apis"].as_array().unwrap();
+    let orders = apis.iter().find(|api| api["api"] == "erp-orders").unwrap();
+    orders["candidate"].clone()
+}
+
+#[tokio::test]
+async fn a_shadow_tells_its_differences_and_changes_no_answer() {
+    let world = World::start_with(|folder| {
+        candidate(folder, "SD: same-day, ST: standard", "ST: same-day, SD: standard");
+        edit(
+            folder,
+            API,
+            "authenticate:",
+            "candidate: { mode: shadow, sample: 100% }\nauthenticate:",
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    let answer = world.orders(&token, "v1", "k", crate::orders::order_v1("SH-1")).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(answer.json()["delivClass"], "SD");
+    // Callers of other versions do not come through the changed mapping.
+    let order = crate::orders::order_v2("SH-2").to_string();
+    assert_eq!(world.orders(&token, "v2", "k2", order).await.status, 201);
+    world
+        .until("the translations were compared", async || {
+            standing(&world).await["compared"] == 1
+        })
+        .await;
+    let standing = standing(&world).await;
+    assert_eq!(
+        (&standing["mode"], &standing["differing"]),
+        (&"shadow".into(), &1.into()),
+        "{standing}"
+    );
+    let differences = standing["differences"].as_array().unwrap();
+    let of = |direction: &str| {
+        let mut of = differences
+            .iter()
+            .filter(|difference| difference["direction"] == direction);
+        of.next()
+            .unwrap_or_else(|| panic!("none for the {direction} in {standing}"))
+            .clone()
+    };
+    assert_eq!(
+        (&of("request")["at"], &of("request")["kind"]),
+        (&"/serviceLevel".into(), &"value".into())
+    );
+    assert_eq!(of("response")["at"], "/delivClass");
+    assert!(
+        !standing.to_string().contains("same-day"),
+        "no values are shown: {standing}"
+    );
+    let ledger = world.ledger("erp").await;
+    assert_eq!(ledger.len(), 2, "nothing is sent twice");
+    assert_eq!(ledger[0]["body"]["serviceLevel"], "same-day", "what is live was sent");
+    let metrics = world.admin("/metrics").await.text;
+    let line = "crossdock_candidate_comparisons_total{api=\"erp-orders\",outcome=\"differs\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_too_often_is_rolled_back_by_itself_for_good() {
+    let mut world = World::start_with(|folder| {
+        candidate(
+            folder,
+            "from: price, to: unitPrice.amount, scale: 2, pad: true",
+            "from: price, to: unitPrice.amount, scale: 0",
+        );
+        edit(
+            folder,
+            API,
+            "authenticate:",
+            "candidate: { mode: canary, share: 100%, rollback: { failures: 10%, over: 5m, least: 8 } }\nauthenticate:",
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    let places = async |world: &World, number: usize| {
+        let order = crate::orders::order_v1(&format!("RB-{number}"));
+        world
+            .orders(&token, "v1", &format!("k-{number}"), order)
+            .await
+            .status
+            .as_u16()
+    };
+    let mut statuses = Vec::new();
+    for number in 0..20 {
+        statuses.push(places(&world, number).await);
+    }
+    let (failed, served) = statuses.split_at(8);
+    assert!(failed.iter().all(|status| *status == 422), "{statuses:?}");
+    assert!(served.iter().all(|status| *status == 201), "{statuses:?}");
+    let before = standing(&world).await;
+    assert_eq!(
+        before["rolledBack"]["why"], "8 of its latest 8 requests failed",
+        "{before}"
+    );
+    let metrics = world.admin("/metrics").await.text;
+    assert!(
+        metrics.contains("crossdock_candidate_rolled_back{api=\"erp-orders\"} 1"),
+        "{metrics}"
+    );
+    assert!(world.gateway_log().contains("candidate rolled back"));
+
+    // A reload that changes something else does not try it again, nor does a restart.
+    world.edit(API, "share: 100%", "share: 99.9%");
+    let number = world.admin("/snapshot").await.json()["number"].as_u64().unwrap();
+    world
+        .until("the edit is live", async || {
+            world.admin("/snapshot").await.json()["number"].as_u64().unwrap() > number
+        })
+        .await;
+    assert_eq!(places(&world, 20).await, 201);
+    world
+        .until("the rollback is stored", async || {
+            world.folder().join("state/candidates.json").exists()
+        })
+        .await;
+    world.kills_gateway();
+    world.starts_gateway().await;
+    assert_eq!(places(&world, 21).await, 201);
+    assert_eq!(standing(&world).await["rolledBack"]["why"], before["rolledBack"]["why"]);
+
+    // Another content is another candidate.
+    let file = "contracts/orders/v1-v2.candidate.map.yaml";
+    world.edit(
+        file,
+        "unitPrice.amount, scale: 0",
+        "unitPrice.amount, scale: 2, pad: true",
+    );
+    world
+        .until("the repaired candidate is tried", async || {
+            standing(&world).await["rolledBack"].is_null()
+        })
+        .await;
+    assert_eq!(places(&world, 22).await, 201);
+    assert_eq!(standing(&world).await["served"], 1);
+}
+
+#[tokio::test]
+async fn an_order_of_a_canary_is_queued_while_the_upstream_is_away_and_the_door_is_not_its_fault() {
+    let world = World::start_with(|folder| {
+        candidate(folder, "SD: same-day, ST: standard", "ST: same-day, SD: standard");
+        edit(
+            folder,
+            API,
+            "authenticate:",
+            "candidate: { mode: canary, share: 100%, by: key, rollback: { least: 1 } }\nauthenticate:",
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    world.fault("erp", "down").await;
+    let answer = world.orders(&token, "v1", "k", crate::orders::order_v1("CQ-1")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let status = answer.header("location").to_owned();
+    world.fault("erp", "up").await;
+    world
+        .until("the order has arrived", async || world.ledger("erp").await.len() == 1)
+        .await;
+    assert_eq!(
+        world.ledger("erp").await[0]["body"]["serviceLevel"],
+        "standard",
+        "as the candidate says"
+    );
+    world
+        .until("its answer is there, in v1 again", async || {
+            let answer = world.reads(&token, &status).await;
+            answer.text.contains("delivered") && answer.text.contains("CQ-1")
+        })
+        .await;
+    assert!(standing(&world).await["rolledBack"].is_null());
+}

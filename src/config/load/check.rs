@@ -1,6 +1,7 @@
 //! What is wrong with policies although each file by itself is well formed. Nothing here needs a contract.
 
 mod api;
+mod candidate;
 mod life;
 mod party;
 

@@ -91,7 +91,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 68] = [
+const SPOILT: [(&str, &str, &str, &str); 73] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -500,6 +500,36 @@ const SPOILT: [(&str, &str, &str, &str); 68] = [
         "authenticate:",
         "versions:\n  v1: { state: retired, link: docs }\nauthenticate:",
         "8:31: error: `docs` is not a URL that an answer could point to",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "candidate: { mode: shadow, share: 5% }\nauthenticate:",
+        "7:35: error: `share` says nothing of a candidate that is a shadow (help: beside `mode: shadow` may stand `sample`)",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "candidate: { mode: canary, sample: 5% }\nauthenticate:",
+        "7:36: error: `sample` says nothing of a candidate that is a canary",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "candidate: { mode: canary }\nauthenticate:",
+        "7:20: error: a canary for nobody (help: add `share: 5%`",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "candidate: { mode: canary, share: 5%, upstream: { name: erp } }\nauthenticate:",
+        "7:57: error: the candidate's upstream without the version it speaks",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "candidate: { mode: canary, share: 5%, rollback: { failures: 2 } }\nauthenticate:",
+        "error: `2` is not a percentage",
     ),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Draft, Loaded, life};
+use super::{Draft, Loaded, candidate, life};
 use crate::config::{ApiSpec, AuthenticateSpec, Diagnostic, FallbackSpec, PlacesSpec, SourceFile, yaml};
 
 /// First segment of paths that the gateway answers itself.
@@ -21,6 +21,7 @@ pub(super) fn apis(draft: &Draft, found: &mut Vec<Diagnostic>) {
         contract(spec, file, found);
         versions(spec, file, found);
         life::versions(draft, spec, file, found);
+        candidate::candidate(draft, spec, file, found);
         upstream_path(spec, file, found);
         authenticate(draft, spec, file, found);
         scopes(draft, spec, file, found);
