@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, the snapshot in force, contract versions.
 
-mod versions;
+pub(crate) mod versions;
 
 use std::{net::IpAddr, sync::Arc};
 

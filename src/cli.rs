@@ -54,7 +54,7 @@ enum Command {
     ///
     /// Reports all mistakes of all files at once, each with file, line, column and remedy. Exit code 1 on any error.
     Check(check::CheckArgs),
-    /// Work on contracts: see what a mapping does, and whether it is right.
+    /// Work on contracts: what a mapping does, how versions stand, what goes live.
     Contract(contract::ContractArgs),
     /// Print a development token.
     ///

@@ -12,6 +12,7 @@ mod openapi;
 mod operation;
 mod parameter;
 mod program;
+pub mod promote;
 pub mod spec;
 mod steps;
 mod translation;
@@ -85,7 +86,8 @@ impl Contract {
     }
 
     /// Reads all files of a contract's folder, given by their display paths (`contracts/orders/v1/openapi.yaml`).
-    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over, and so are candidates of mappings. All mistakes are reported at once.
+    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over, and so are mappings that are tried
+    /// (`.candidate.map.yaml`) or were replaced (`.previous.map.yaml`). All mistakes are reported at once.
     pub fn load(name: &str, files: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {
         Self::load_with(name, files, &trial::live(files))
     }

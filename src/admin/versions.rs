@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What is known of all versions at a moment.
-pub(super) fn document(snapshot: &Snapshot, shared: &Shared, now: Timestamp) -> Value {
+pub(crate) fn document(snapshot: &Snapshot, shared: &Shared, now: Timestamp) -> Value {
     let apis = snapshot.versions.iter().map(|api| of_api(api, shared, now));
     json!({ "apis": apis.collect::<Vec<_>>() })
 }

@@ -1,6 +1,8 @@
 //! `crossdock contract …`.
 
 mod map;
+mod promote;
+mod status;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,10 +25,29 @@ enum ContractCommand {
     /// `--response` it is an answer's body: FROM is then the version the upstream speaks, TO the caller's. Exit code 1
     /// if it does not conform to FROM, cannot be translated, or what comes out does not conform to TO.
     Map(map::MapArgs),
+    /// Tell how far each version has come, who calls it, and how candidates do.
+    ///
+    /// States and dates are those of the files; calls and candidates are asked of the running gateway, if there is one.
+    Status(status::StatusArgs),
+    /// Make what is tried live: a contract's candidate mapping, or an API's version.
+    ///
+    /// `promote orders` puts each `*.candidate.map.yaml` of contract `orders` in the place of the live mapping, which is
+    /// kept as `*.previous.map.yaml`. `promote erp-orders v3` makes version v3 of API `erp-orders` `active`. A running
+    /// gateway notices by itself. Exit code 1 where nothing was changed.
+    Promote(promote::PromoteArgs),
+    /// Take back what was promoted.
+    ///
+    /// `rollback orders` puts the former mappings of contract `orders` back and keeps what was live in their place.
+    /// `rollback erp-orders v3` makes an active or canary version a `draft`, and a deprecated one `active` again. Exit
+    /// code 1 where nothing was changed.
+    Rollback(promote::RollbackArgs),
 }
 
 pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ContractCommand::Map(map) => map::run(&args.contracts, map),
+        ContractCommand::Status(status) => status::run(status),
+        ContractCommand::Promote(promote) => promote::promote(&args.contracts, promote),
+        ContractCommand::Rollback(rollback) => promote::rollback(&args.contracts, rollback),
     }
 }

@@ -55,6 +55,20 @@ impl Place {
         place.within(&file.text)
     }
 
+    /// Where the key of a map is written that a path of keys leads to; `None` where there is none.
+    pub fn of_key(file: &SourceFile, path: &[&str]) -> Option<Self> {
+        let root = Node::read(&file.text).ok()?;
+        let (last, parents) = path.split_last()?;
+        let parent = parents
+            .iter()
+            .try_fold(&root, |node, step| node.child(step).map(|(child, _)| child))?;
+        let Content::Map(entries) = &parent.content else {
+            return None;
+        };
+        let (key, _) = entries.iter().find(|(key, _)| key.value == *last)?;
+        Some(Self::new(&file.text, key.referenced))
+    }
+
     fn new(text: &str, location: Location) -> Self {
         Self::from(location).within(text)
     }

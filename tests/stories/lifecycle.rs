@@ -514,3 +514,164 @@ async fn an_order_of_a_canary_is_queued_while_the_upstream_is_away_and_the_door_
         .await;
     assert!(standing(&world).await["rolledBack"].is_null());
 }
+
+/// Runs `crossdock contract …` on a world's files: whether it went well, and what it said.
+fn contract(world: &World, arguments: &[&str]) -> (bool, String) {
+    let output = crate::harness::crossdock()
+        .arg("contract")
+        .args(arguments)
+        .arg("--contracts")
+        .arg(world.folder().join("contracts"))
+        .arg("--config")
+        .arg(world.config())
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.success(), said)
+}
+
+#[tokio::test]
+async fn a_mapping_is_promoted_and_rolled_back_under_load_without_a_failed_request() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+    let world = Arc::new(
+        World::start_with(|folder| {
+            candidate(
+                folder,
+                "missDown: { returned: INVOICED }",
+                "missDown: { returned: CANCELLED }",
+            );
+            edit(
+                folder,
+                API,
+                "authenticate:",
+                "candidate: { mode: shadow, sample: 50% }\nauthenticate:",
+            );
+        })
+        .await,
+    );
+    let token = world.token("storefront");
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..3 {
+        let (world, token, stop, sent) = (world.clone(), token.clone(), stop.clone(), sent.clone());
+        clients.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let number = sent.fetch_add(1, Ordering::Relaxed);
+                let order = crate::orders::order_v1(&format!("P-{client}-{number}"));
+                let answer = world.orders(&token, "v1", &format!("{client}-{number}"), order).await;
+                assert_eq!(answer.status, 201, "{answer:?}");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let mappings = world.folder().join("contracts/orders");
+    let live = || std::fs::read_to_string(mappings.join("v1-v2.map.yaml")).unwrap();
+    let number = async || world.admin("/snapshot").await.json()["number"].as_u64().unwrap();
+    let before = live();
+    for (command, is_new) in [
+        ("promote", true),
+        ("rollback", false),
+        ("rollback", true),
+        ("rollback", false),
+    ] {
+        let running = number().await;
+        let (went_well, said) = contract(&world, &[command, "orders"]);
+        assert!(went_well && said.contains("v1-v2.map.yaml"), "{said}");
+        assert_eq!(live() != before, is_new, "{command}: {said}");
+        world.until("it is live", async || number().await > running).await;
+        let sent_then = sent.load(Ordering::Relaxed);
+        world
+            .until("requests went on", async || {
+                sent.load(Ordering::Relaxed) > sent_then + 6
+            })
+            .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    assert!(mappings.join("v1-v2.previous.map.yaml").exists() && !mappings.join("v1-v2.candidate.map.yaml").exists());
+    let (went_well, said) = contract(&world, &["promote", "orders"]);
+    assert!(
+        !went_well && said.contains("no candidate") | said.contains("has no candidate"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_version_is_promoted_in_its_file_and_its_status_is_told() {
+    let world = World::start_with(|folder| {
+        lives(
+            folder,
+            "  v1: { state: deprecated, since: 2026-06-01, successor: v2 } # soon gone
+  v2: active
+  v3: # the newest
+    state: draft
+    channels: [marketplace]
+",
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    let path = "/system/erp/v3/orders";
+    lists(&world, &token, path, &[]).await.is_problem(404, "version-draft");
+    let before = std::fs::read_to_string(world.folder().join(API)).unwrap();
+    let (went_well, said) = contract(&world, &["promote", "erp-orders", "v3"]);
+    assert!(went_well && said.contains("active now, it was draft"), "{said}");
+    let after = std::fs::read_to_string(world.folder().join(API)).unwrap();
+    let expected = before.replace(
+        "  v3: # the newest\n    state: draft\n    channels: [marketplace]\n",
+        "  v3: active\n",
+    );
+    assert_eq!(after, expected, "nothing else has changed");
+    world
+        .until("v3 is served", async || {
+            lists(&world, &token, path, &[]).await.status == 200
+        })
+        .await;
+
+    lists(&world, &token, "/system/erp/v1/orders", &[]).await;
+    let (went_well, said) = contract(&world, &["status", "erp-orders"]);
+    assert!(went_well, "{said}");
+    let line = |version: &str| {
+        let mut lines = said.lines().filter(|line| line.trim_start().starts_with(version));
+        lines
+            .next()
+            .unwrap_or_else(|| panic!("no {version} in {said}"))
+            .to_owned()
+    };
+    assert!(
+        line("v1").contains("deprecated") && line("v1").contains("storefront 1"),
+        "{said}"
+    );
+    assert!(line("v3").contains("active"), "{said}");
+    let (went_well, said) = contract(&world, &["status", "orders", "--format", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(
+        went_well && status["apis"][0]["versions"][2]["state"] == "active",
+        "{said}"
+    );
+
+    assert!(!contract(&world, &["promote", "erp-orders", "v3"]).0);
+    assert!(contract(&world, &["rollback", "erp-orders", "v3"]).0);
+    world
+        .until("v3 is a draft again", async || {
+            lists(&world, &token, path, &[]).await.status == 404
+        })
+        .await;
+    for (arguments, expected) in [
+        (&["promote", "order"][..], "there are"),
+        (&["promote", "erp-orders", "v9"], "says nothing of version `v9`"),
+        (&["status", "nothing"], "no API and no contract"),
+    ] {
+        let (went_well, said) = contract(&world, arguments);
+        assert!(!went_well && said.contains(expected), "{said}");
+    }
+}

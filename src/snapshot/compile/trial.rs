@@ -72,7 +72,9 @@ impl<'c> Compiler<'c> {
                      another `upstream`",
                     contract.name
                 );
-                self.wrong(Diagnostic::at_path(&api.file, &["candidate"], message).help(help));
+                // Not an error: a candidate that was promoted is gone, while its API may still say how it was tried.
+                let nothing = Diagnostic::at_path(&api.file, &["candidate"], message).help(help);
+                self.wrong(nothing.warning());
                 return None;
             }
             None => (upstream.clone(), target.clone(), api.spec.upstream.path.as_str()),
