@@ -113,7 +113,7 @@ impl Body {
         }
     }
 
-    /// Reads everything into memory where it is at most `limit` bytes; else, or where it breaks off, gives back a body
+    /// Reads everything into memory where it is at most `limit` bytes; else, or where it breaks off or has trailers, gives back a body
     /// that yields what the whole one would have.
     pub async fn peek(mut self, limit: usize) -> Result<Bytes, Self> {
         if let Some(bytes) = self.as_bytes() {
@@ -128,7 +128,8 @@ impl Body {
             if let Ok(frame) = &frame {
                 length += frame.data_ref().map_or(0, Bytes::len);
             }
-            let is_over = frame.is_err() || length > limit;
+            // Trailers would be lost with the bytes alone.
+            let is_over = frame.as_ref().map_or(true, Frame::is_trailers) || length > limit;
             read.push(frame);
             if is_over {
                 return Err(Self::boxed(Resumed {
@@ -329,5 +330,37 @@ impl HttpBody for Body {
             Kind::Streaming(streaming) => streaming.incoming.size_hint(),
             Kind::Boxed(boxed) => boxed.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn body(with_trailers: bool) -> Body {
+        let trailers = with_trailers.then(|| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("digest", HeaderValue::from_static("x"));
+            Ok(trailers)
+        });
+        Body::boxed(Full::new(Bytes::from_static(b"0123456789")).with_trailers(async { trailers }))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_looked_at_is_whole_whatever_is_found() {
+        assert_eq!(body(false).peek(10).await.unwrap(), "0123456789");
+        let over = body(false).peek(9).await.unwrap_err();
+        assert_eq!(over.buffer(100).await.unwrap(), "0123456789");
+        let collected = body(true).peek(100).await.unwrap_err().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["digest"], "x");
+        assert_eq!(collected.to_bytes(), "0123456789");
+        let known = Body::from(Bytes::from_static(b"0123456789"));
+        assert_eq!(
+            known.peek(9).await.unwrap_err().buffer(100).await.unwrap(),
+            "0123456789"
+        );
     }
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use crate::{
     body::Body,
-    config::{ApiSpec, EnforceSpec},
+    config::ApiSpec,
     contract::{Operation, Translation},
     exchange::Exchange,
     lifecycle::{self, ACCEPT_VERSION},
@@ -34,12 +34,12 @@ use crate::{
         place::Places,
         transaction::Transaction,
         trial::{Canary, Shadow, Tap},
-        validate::Validate,
+        validate::{Modes, Validate},
     },
     problem::Refusal,
     shared::Shared,
-    snapshot::{Snapshot, enforced},
-    telemetry::TraceContext,
+    snapshot::Snapshot,
+    telemetry::{TraceContext, ValidationMetrics},
     upstream::{Upstream, headers::X_CORRELATION_ID},
 };
 
@@ -247,6 +247,13 @@ impl Compiling<'_> {
         Places::compile(spec, &self.version, names)
     }
 
+    fn validation(&self) -> ValidationMetrics {
+        let api = &self.spec.name.value;
+        self.shared
+            .metrics
+            .validation(api, &self.version, self.channels.indexes())
+    }
+
     fn is_keyed(&self) -> bool {
         self.operation
             .as_ref()
@@ -268,10 +275,10 @@ fn authorize(route: &Compiling<'_>) -> Option<Authorize> {
 
 fn buffer(route: &Compiling<'_>) -> Option<Buffer> {
     let operation = route.operation.clone().filter(|operation| operation.takes_body())?;
-    let (request, _) = enforced(route.spec);
-    let is_read =
-        request != EnforceSpec::Off || route.translation.is_some() || route.trying.is_some() || route.is_keyed();
-    is_read.then(|| Buffer::new(operation, route.spec.body.0))
+    let modes = Modes::new(route.spec);
+    let is_translated = route.translation.is_some() || route.trying.is_some();
+    let is_read = modes.reads_requests() || is_translated || route.is_keyed();
+    is_read.then(|| Buffer::new(operation, route.spec.body.0, is_translated, modes))
 }
 
 fn transaction(route: &Compiling<'_>) -> Result<Option<Transaction>, String> {
@@ -304,14 +311,14 @@ fn idempotency(route: &Compiling<'_>) -> Option<Idempotency> {
 
 fn validate(route: &Compiling<'_>) -> Option<Validate> {
     let operation = route.operation.clone()?;
-    let enforced = enforced(route.spec);
-    if enforced == (EnforceSpec::Off, EnforceSpec::Off) {
+    let modes = Modes::new(route.spec);
+    if modes.is_off() {
         return None;
     }
-    let metrics = route.shared.metrics.validation(&route.spec.name.value, &route.version);
+    let metrics = route.validation();
     Some(Validate::new(
         operation,
-        enforced,
+        modes,
         route.upstream.name.clone(),
         route.spec.body.0,
         metrics,
@@ -321,7 +328,7 @@ fn validate(route: &Compiling<'_>) -> Option<Validate> {
 fn map(route: &Compiling<'_>) -> Option<Map> {
     let (version, operation) = route.spoken.clone()?;
     let translation = route.translation.clone()?;
-    let metrics = route.shared.metrics.validation(&route.spec.name.value, &route.version);
+    let metrics = route.validation();
     Some(Map::new(
         translation,
         operation,

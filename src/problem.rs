@@ -404,7 +404,8 @@ impl Refusal {
         self.shape().class
     }
 
-    fn violations(&self) -> &[Violation] {
+    /// The places it names.
+    pub(crate) fn violations(&self) -> &[Violation] {
         match self {
             Self::Invalid { violations }
             | Self::MalformedParameters { violations, .. }

@@ -9,7 +9,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 
-pub(crate) use compile::enforced;
 pub use compile::{check, compile};
 pub(crate) use methods::Methods;
 pub(crate) use router::Matched;

@@ -9,6 +9,7 @@ mod trace;
 pub use access_log::AccessLog;
 pub use context::{Sampler, TraceContext};
 pub use metrics::{
-    AttemptResult, Metrics, RouteMetrics, TrialMetrics, UpstreamMetrics, ValidationMetrics, VersionCalls,
+    AttemptResult, ChannelChecks, Direction, Metrics, RouteMetrics, TrialMetrics, UpstreamMetrics, ValidationMetrics,
+    VersionCalls,
 };
 pub use trace::{DeliveryTrace, Traces};

@@ -8,7 +8,7 @@ use crate::{
     lifecycle::Life,
     shared::Shared,
     snapshot::{ApiTrial, ApiVersions, Snapshot},
-    telemetry::VersionCalls,
+    telemetry::{ChannelChecks, VersionCalls},
 };
 
 /// What is known of all versions at a moment.
@@ -25,7 +25,22 @@ fn of_api(api: &ApiVersions, shared: &Shared, now: Timestamp) -> Value {
         "contract": &*api.contract,
         "upstreamVersion": &*api.spoken,
         "versions": versions.collect::<Vec<_>>(),
+        "validation": shared.metrics.checks(&api.api).iter().map(of_checks).collect::<Vec<_>>(),
         "candidate": api.trial.as_ref().map(of_trial),
+    })
+}
+
+fn of_checks(checks: &ChannelChecks) -> Value {
+    let places = checks.places.iter();
+    json!({
+        "version": checks.version,
+        "channel": checks.channel,
+        "direction": checks.direction,
+        "checked": checks.checked,
+        "violated": checks.violated,
+        "places": places
+            .map(|(operation, at, count)| json!({ "operation": &**operation, "at": at, "count": count }))
+            .collect::<Vec<_>>(),
     })
 }
 

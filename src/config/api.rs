@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CandidateSpec, Rate, Size, Spanned, Time, VersionsSpec};
+use super::{CandidateSpec, Percent, Rate, Size, Spanned, Time, VersionsSpec};
 
 /// A published API: where channels find it, what it promises, which upstream answers, what is enforced.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -168,7 +168,7 @@ pub enum LimitPerSpec {
 }
 
 /// How requests and responses are held against the contract.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ValidateSpec {
     /// Requests, against the caller's version. By default `enforce`.
@@ -177,16 +177,30 @@ pub struct ValidateSpec {
     /// Responses, against the caller's version. By default `report`.
     #[schemars(with = "Option<EnforceSpec>")]
     pub response: Option<EnforceSpec>,
+    /// What is different for single channels, by their names.
+    pub channels: BTreeMap<String, ChannelValidateSpec>,
+}
+
+/// How one channel's requests and responses are held against the contract. What is not said is as for all.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ChannelValidateSpec {
+    /// Its requests.
+    pub request: Option<EnforceSpec>,
+    /// The responses it gets.
+    pub response: Option<EnforceSpec>,
 }
 
 /// What a violation leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EnforceSpec {
     /// The message is refused.
     Enforce,
-    /// The message passes; the violation is counted and logged.
+    /// The message passes as it is; the violation is counted and logged.
     Report,
+    /// As `report`, but only this share of messages is looked at: `{ sampled: 5% }`.
+    Sampled(Percent),
     /// Nothing is looked at.
     Off,
 }

@@ -204,3 +204,29 @@ impl JsonSchema for VersionsSpec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_are_told_the_list_and_the_map() {
+        let schema = serde_json::to_value(schemars::schema_for!(VersionsSpec)).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        for (versions, is_valid) in [
+            ("[v1, v2]", true),
+            ("{ v1: active, v2: { state: draft, channels: [shop] } }", true),
+            (
+                "{ v1: { state: deprecated, since: 2026-06-01, brownOuts: [{ from: 2027-01-01, to: 2027-01-02 }] } }",
+                true,
+            ),
+            ("{ v1: { state: canary, share: 5%, by: correlation } }", true),
+            ("{ v1: old }", false),
+            ("{ v1: { state: draft, percent: 5 } }", false),
+            ("v1", false),
+        ] {
+            let value: serde_json::Value = serde_saphyr::from_str(versions).unwrap();
+            assert_eq!(schema.is_valid(&value), is_valid, "{versions}");
+        }
+    }
+}

@@ -1,27 +1,34 @@
 //! Holds requests and responses against the caller's contract version.
 
+mod modes;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 use tracing::warn;
 
-use super::{Handling, Next, Policy, Request, Response, buffer::Payload};
+pub use modes::{Mode, Modes};
+
+use super::{
+    Handling, Next, Policy, Request, Response,
+    buffer::{Payload, Unread},
+};
 use crate::{
-    body::Body,
+    body::{Body, BodyError},
     config::EnforceSpec,
     contract::{Operation, RequestFault},
     exchange::Exchange,
     json::Document,
+    lifecycle::trial::compare::pattern,
     problem::{Refusal, Violation},
-    telemetry::ValidationMetrics,
+    telemetry::{Direction, ValidationMetrics},
 };
 
 /// Validates one operation.
 pub struct Validate {
     operation: Arc<Operation>,
-    request: EnforceSpec,
-    response: EnforceSpec,
+    modes: Modes,
     upstream: Arc<str>,
     /// Largest response that is looked at, in bytes.
     limit: u64,
@@ -40,24 +47,52 @@ impl Validate {
     /// `limit` bounds, in bytes, the response bodies that are read.
     pub fn new(
         operation: Arc<Operation>,
-        (request, response): (EnforceSpec, EnforceSpec),
+        modes: Modes,
         upstream: Arc<str>,
         limit: u64,
         metrics: ValidationMetrics,
     ) -> Self {
         Self {
             operation,
-            request,
-            response,
+            modes,
             upstream,
             limit,
             metrics,
         }
     }
 
+    fn mode(&self, exchange: Option<&Arc<Exchange>>) -> Mode {
+        let channel = exchange.and_then(|exchange| exchange.caller.get());
+        self.modes.of(channel.map_or("", |caller| &caller.channel))
+    }
+
     fn check_request(&self, request: &Request) -> Result<(), Refusal> {
-        if self.request == EnforceSpec::Off {
+        let exchange = Exchange::of(request);
+        let mode = self.mode(exchange).request;
+        if !is_looked_at(mode) {
             return Ok(());
+        }
+        let refusal = self.request_refusal(request);
+        let violations = refusal.as_ref().map_or(&[][..], Refusal::violations);
+        self.count(exchange, Direction::Request, violations);
+        let Some(refusal) = refusal else { return Ok(()) };
+        self.metrics.request_violated();
+        if mode == EnforceSpec::Enforce {
+            return Err(refusal);
+        }
+        if let Some(exchange) = exchange {
+            exchange
+                .trail()
+                .note("crossdock.violation.request", refusal.to_string());
+        }
+        Ok(())
+    }
+
+    /// What a request would be refused with if its contract was enforced.
+    fn request_refusal(&self, request: &Request) -> Option<Refusal> {
+        if let Some(Unread(violation)) = request.extensions().get::<Unread>() {
+            let violations = vec![violation.clone()];
+            return Some(Refusal::Invalid { violations });
         }
         let exchange = Exchange::of(request);
         let path_values = exchange
@@ -70,55 +105,49 @@ impl Validate {
             request.headers(),
             document.as_deref(),
         );
-        let Err(fault) = checked else { return Ok(()) };
-        self.metrics.request_violated();
-        let refusal = match fault {
-            RequestFault::Malformed(violations) => malformed(violations),
-            RequestFault::Invalid(violations) => Refusal::Invalid { violations },
-        };
-        if self.request == EnforceSpec::Enforce {
-            return Err(refusal);
+        match checked {
+            Ok(()) => None,
+            Err(RequestFault::Malformed(violations)) => Some(malformed(violations)),
+            Err(RequestFault::Invalid(violations)) => Some(Refusal::Invalid { violations }),
         }
-        if let Some(exchange) = exchange {
-            exchange
-                .trail()
-                .note("crossdock.violation.request", refusal.to_string());
-        }
-        Ok(())
+    }
+
+    fn count(&self, exchange: Option<&Arc<Exchange>>, direction: Direction, violations: &[Violation]) {
+        let caller = exchange.and_then(|exchange| exchange.caller.get());
+        let places = violations.iter().map(|violation| pattern(&violation.at));
+        self.metrics.checked(caller, direction, &self.operation.id, places);
     }
 
     async fn check_response(&self, exchange: Option<Arc<Exchange>>, response: Response) -> Result<Response, Refusal> {
-        if self.response == EnforceSpec::Off || response.extensions().get::<OwnAnswer>().is_some() {
+        let mode = self.mode(exchange.as_ref()).response;
+        if response.extensions().get::<OwnAnswer>().is_some() || !is_looked_at(mode) {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        if self.response == EnforceSpec::Report && http_body::Body::size_hint(&body).lower() > self.limit {
-            return Ok(Response::from_parts(parts, body));
-        }
-        let bytes = body
-            .buffer(self.limit)
-            .await
-            .map_err(|error| Refusal::UpstreamInvalid {
-                upstream: self.upstream.clone(),
-                detail: error.to_string(),
-                violations: Vec::new(),
-            })?;
+        let bytes = if mode == EnforceSpec::Enforce {
+            let refused = |error: BodyError| self.refused(error.to_string(), Vec::new());
+            body.buffer(self.limit).await.map_err(refused)?
+        } else {
+            // A report changes nothing: what cannot be looked at passes as it comes.
+            match body.peek(usize::try_from(self.limit).unwrap_or(usize::MAX)).await {
+                Ok(bytes) => bytes,
+                Err(whole) => return Ok(Response::from_parts(parts, whole)),
+            }
+        };
         let violations = match parts.extensions.get::<Parsed>() {
             Some(Parsed(document)) => self
                 .operation
                 .check_response(parts.status, &parts.headers, Some(document)),
             None => self.violations(parts.status, &parts.headers, &bytes),
         };
+        self.count(exchange.as_ref(), Direction::Response, &violations);
         if violations.is_empty() {
             return Ok(Response::from_parts(parts, bytes.into()));
         }
         self.metrics.response_violated();
-        if self.response == EnforceSpec::Enforce {
-            return Err(Refusal::UpstreamInvalid {
-                upstream: self.upstream.clone(),
-                detail: format!("its {} answer does not conform to the contract", parts.status.as_u16()),
-                violations,
-            });
+        if mode == EnforceSpec::Enforce {
+            let detail = format!("its {} answer does not conform to the contract", parts.status.as_u16());
+            return Err(self.refused(detail, violations));
         }
         if let Some(exchange) = exchange {
             let first = violations
@@ -135,6 +164,14 @@ impl Validate {
             exchange.trail().note("crossdock.violation.response", first);
         }
         Ok(Response::from_parts(parts, bytes.into()))
+    }
+
+    fn refused(&self, detail: String, violations: Vec<Violation>) -> Refusal {
+        Refusal::UpstreamInvalid {
+            upstream: self.upstream.clone(),
+            detail,
+            violations,
+        }
     }
 
     fn violations(&self, status: StatusCode, headers: &http::HeaderMap, bytes: &Bytes) -> Vec<Violation> {
@@ -173,6 +210,15 @@ impl Policy for Validate {
             let response = next.run(request).await?;
             self.check_response(exchange, response).await
         })
+    }
+}
+
+/// Whether this message is looked at; of a sample, some are.
+fn is_looked_at(mode: EnforceSpec) -> bool {
+    match mode {
+        EnforceSpec::Off => false,
+        EnforceSpec::Enforce | EnforceSpec::Report => true,
+        EnforceSpec::Sampled(share) => fastrand::f64() < share.0,
     }
 }
 

@@ -14,8 +14,8 @@ use self::{trial::Plan, versions::Offered};
 use super::{ApiTrial, ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
 use crate::{
     config::{
-        self, ApiSpec, AuthenticateSpec, Diagnostic, EnforceSpec, Loaded, Policies, Severity, SourceFile, Sources,
-        Spanned, StateSpec,
+        self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, Policies, Severity, SourceFile, Sources, Spanned,
+        StateSpec,
     },
     contract::{Candidate, Contract, ContractVersion, Operation},
     lifecycle::{Fields, Life},
@@ -441,14 +441,6 @@ impl Compiler<'_> {
     fn wrong(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
-}
-
-/// What is enforced where nothing is written: requests always, responses are reported.
-pub(crate) fn enforced(spec: &ApiSpec) -> (EnforceSpec, EnforceSpec) {
-    (
-        spec.validate.request.unwrap_or(EnforceSpec::Enforce),
-        spec.validate.response.unwrap_or(EnforceSpec::Report),
-    )
 }
 
 fn at<T>(file: &SourceFile, place: &Spanned<T>, message: impl Into<String>) -> Diagnostic {

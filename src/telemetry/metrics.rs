@@ -1,5 +1,6 @@
 //! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
 
+mod checks;
 mod traffic;
 mod trial;
 
@@ -19,13 +20,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::{traffic::VersionCalls, trial::TrialMetrics};
+pub use self::{
+    checks::{ChannelChecks, Direction},
+    traffic::VersionCalls,
+    trial::TrialMetrics,
+};
 use self::{
+    checks::{Checks, VersionChecks},
     traffic::{Traffic, VersionTraffic},
     trial::Candidates,
 };
 use crate::{
-    exchange::Exchange,
+    exchange::{Caller, Exchange},
     queue::{Lane, QueueStats},
     upstream::breaker::BreakerState,
 };
@@ -103,6 +109,7 @@ struct Inner {
     breakers: Family<UpstreamLabels, Gauge>,
     violations: Family<ContractLabels, Counter>,
     traffic: Traffic,
+    checks: Checks,
     candidates: Candidates,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
@@ -132,6 +139,7 @@ impl Default for Metrics {
             breakers: Family::default(),
             violations: Family::default(),
             traffic: Traffic::default(),
+            checks: Checks::default(),
             candidates: Candidates::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
@@ -172,6 +180,7 @@ impl Inner {
         let help = "Messages that broke a contract or could not be mapped, by the caller's contract version";
         registry.register("contract_violations", help, self.violations.clone());
         self.traffic.register(registry);
+        self.checks.register(registry);
         self.candidates.register(registry);
         registry.register(
             "queue_waiting",
@@ -277,10 +286,16 @@ impl Metrics {
         }
     }
 
-    /// The series of one API's contract version.
-    pub fn validation(&self, api: &str, version: &str) -> ValidationMetrics {
+    /// What came of the messages of an API that were held against its contract, by version and channel.
+    pub fn checks(&self, api: &str) -> Vec<ChannelChecks> {
+        self.0.checks.of(api)
+    }
+
+    /// The series of one API's contract version; channels have numbers below `channels`.
+    pub fn validation(&self, api: &str, version: &str, channels: usize) -> ValidationMetrics {
         ValidationMetrics {
             metrics: self.clone(),
+            checks: self.0.checks.version(api, version, channels),
             api: api.to_owned(),
             version: version.to_owned(),
         }
@@ -548,6 +563,7 @@ impl UpstreamMetrics {
 /// What one contract version counts.
 pub struct ValidationMetrics {
     metrics: Metrics,
+    checks: VersionChecks,
     api: String,
     version: String,
 }
@@ -560,6 +576,17 @@ impl ValidationMetrics {
             kind,
         };
         self.metrics.0.violations.get_or_create(&labels).inc();
+    }
+
+    /// A message was held against the contract of its operation; `places` are those where it violates it.
+    pub fn checked(
+        &self,
+        caller: Option<&Caller>,
+        direction: Direction,
+        operation: &Arc<str>,
+        places: impl Iterator<Item = String>,
+    ) {
+        self.checks.count(caller, direction, operation, places);
     }
 
     /// A request does not conform.

@@ -247,7 +247,7 @@ fn candidate(candidate: &Value, is_live: bool) -> String {
         let _ = write!(said, "; ROLLED BACK at {at}: {why}");
     }
     for difference in candidate["differences"].as_array().into_iter().flatten() {
-        let word = |key: &str| difference[key].as_str().unwrap_or("").to_owned();
+        let word = |key: &str| difference[key].as_str().unwrap_or("").escape_debug().to_string();
         let _ = write!(
             said,
             "\n    {} {} {} {}: {} ({} times)",
@@ -276,7 +276,8 @@ fn validation(validation: &Value) -> Vec<String> {
             counted["violated"]
         ));
         for place in counted["places"].as_array().into_iter().flatten() {
-            let at = place["at"].as_str().unwrap_or("");
+            // Names that a caller made up may hold anything.
+            let at = place["at"].as_str().unwrap_or("").escape_debug();
             let operation = place["operation"].as_str().unwrap_or("");
             lines.push(format!("  {operation} {at} ({} times)", place["count"]));
         }

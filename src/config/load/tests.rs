@@ -91,7 +91,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 73] = [
+const SPOILT: [(&str, &str, &str, &str); 75] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -530,6 +530,18 @@ const SPOILT: [(&str, &str, &str, &str); 73] = [
         "authenticate:",
         "candidate: { mode: canary, share: 5%, rollback: { failures: 2 } }\nauthenticate:",
         "error: `2` is not a percentage",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "validate: { channels: { storefrnt: { request: report } } }\nauthenticate:",
+        "error: there is no Channel named `storefrnt` (help: did you mean `storefront`?)",
+    ),
+    (
+        "apis/erp-orders.yaml",
+        "authenticate:",
+        "validate: { request: { sampled: 5 } }\nauthenticate:",
+        "error: `5` is not a percentage",
     ),
 ];
 

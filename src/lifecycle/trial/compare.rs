@@ -92,6 +92,16 @@ fn push(at: &mut String, name: &str) {
     let _ = write!(at, "/{}", name.replace('~', "~0").replace('/', "~1"));
 }
 
+/// A place, with `*` for positions in lists.
+pub(crate) fn pattern(pointer: &str) -> String {
+    let tokens = pointer.split('/').map(|token| match token {
+        "" => "",
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => "*",
+        name => name,
+    });
+    tokens.collect::<Vec<_>>().join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use crate::{
     json::Document,
     lifecycle::trial::{
         Seen, Trial,
-        compare::{self, Difference},
+        compare::{self, Difference, pattern},
     },
     policy::{Handling, Next, Policy, Request, buffer::Payload, validate::OwnAnswer},
     problem::Violation,
@@ -281,14 +281,4 @@ fn both<T>(live: Result<T, Unmappable>, candidate: Result<T, Unmappable>) -> Res
 fn invalid(violations: Vec<Violation>) -> impl Iterator<Item = Difference> {
     let places = violations.into_iter().map(|violation| pattern(&violation.at));
     places.map(|at| Difference::new(at, "invalid"))
-}
-
-/// A place, with `*` for positions in lists.
-fn pattern(pointer: &str) -> String {
-    let tokens = pointer.split('/').map(|token| match token {
-        "" => "",
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => "*",
-        name => name,
-    });
-    tokens.collect::<Vec<_>>().join("/")
 }

@@ -22,6 +22,7 @@ pub(super) fn apis(draft: &Draft, found: &mut Vec<Diagnostic>) {
         versions(spec, file, found);
         life::versions(draft, spec, file, found);
         candidate::candidate(draft, spec, file, found);
+        validate(draft, spec, file, found);
         upstream_path(spec, file, found);
         authenticate(draft, spec, file, found);
         scopes(draft, spec, file, found);
@@ -132,6 +133,17 @@ fn versions(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
     if let (Some(version), true) = (&spec.default_version, spec.is_versioned_by_path()) {
         let message = "`defaultVersion`, but the path names the version of every request";
         found.push(Diagnostic::at(file, version, message).help("remove it, or take `{version}` out of the path"));
+    }
+}
+
+fn validate(draft: &Draft, spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    let known = draft.known("Channel");
+    for name in spec.validate.channels.keys() {
+        if name != "anonymous" && !known.contains(name.as_str()) && !draft.has_unknown {
+            let message = format!("there is no Channel named `{name}`");
+            let help = yaml::instead(name, known.iter().copied());
+            found.push(Diagnostic::at_path(file, &["validate", "channels", name], message).help(help));
+        }
     }
 }
 
