@@ -230,6 +230,7 @@ impl ContractVersion {
                 operations.push(Arc::new(operation));
             }
         }
+        document.finish_validators();
         if found.iter().any(|mistake| mistake.severity == Severity::Error) {
             return Err(found);
         }

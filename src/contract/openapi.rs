@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::Validator;
+use jsonschema::{Draft, Registry, Validator};
 use serde_json::{Map, Value, json};
 
 use crate::config::{Diagnostic, Severity, SourceFile};
@@ -13,6 +13,9 @@ use crate::json::{Decimal, Pointer, Tape, exact_options};
 
 /// Where the parameters of an operation stand as one schema, beside what people wrote.
 pub(super) const PARAMETERS: &str = "x-crossdock-parameters";
+
+/// The name that validators know the document by. Nothing is fetched: it only has to be one.
+const DOCUMENT_URI: &str = "json-schema:///openapi";
 
 /// How many `$ref`s are followed one after the other before a circle is assumed.
 const REF_LIMIT: usize = 32;
@@ -25,7 +28,15 @@ pub(super) struct OpenApi {
     pub(super) version: Arc<str>,
     pub(super) file: SourceFile,
     pub(super) root: Value,
-    validators: Mutex<HashMap<String, Arc<Validator<Tape>>>>,
+    validators: Mutex<Validators>,
+}
+
+/// What validates messages, by the pointers of schemas.
+#[derive(Default)]
+struct Validators {
+    built: HashMap<String, Arc<Validator<Tape>>>,
+    /// The document as validators are built from it: one copy for all of them, for as long as they are built.
+    registry: Option<Arc<Registry<'static>>>,
 }
 
 impl OpenApi {
@@ -165,21 +176,42 @@ impl OpenApi {
     pub(super) fn validator(&self, pointer: &str) -> Result<Arc<Validator<Tape>>, Diagnostic> {
         let pointer = self.resolve(pointer).unwrap_or_else(|| pointer.to_owned());
         let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(validator) = validators.get(&pointer) {
+        if let Some(validator) = validators.built.get(&pointer) {
             return Ok(validator.clone());
         }
-        // The whole document is the schema: its own keywords mean nothing to a validator, and every `$ref` in it works.
-        let mut schema = self.root.clone();
-        schema["$ref"] = json!(fragment(&pointer));
-        let validator = exact_options().build(&schema).map_err(|error| {
+        let registry = if let Some(registry) = &validators.registry {
+            registry.clone()
+        } else {
+            let registry = self.registry().map_err(|error| self.unusable("", &error))?;
+            validators.registry.insert(Arc::new(registry)).clone()
+        };
+        // The schema is named, not copied: a document has as many schemas as it is long.
+        let schema = json!({ "$ref": format!("{DOCUMENT_URI}{}", fragment(&pointer)) });
+        let options = exact_options().with_registry(&registry);
+        let validator = options.build(&schema).map_err(|error| {
             let place = error.instance_path().to_string();
-            let place = if place.is_empty() { pointer.clone() } else { place };
-            self.mistake(&place, format!("this schema cannot be used: {error}"))
-                .help("schemas are JSON Schema 2020-12")
+            let is_inside = !place.is_empty() && self.root.pointer(&place).is_some();
+            self.unusable(if is_inside { &place } else { &pointer }, &error)
         })?;
         let validator = Arc::new(validator);
-        validators.insert(pointer, validator.clone());
+        validators.built.insert(pointer, validator.clone());
         Ok(validator)
+    }
+
+    /// Lets go of what only building validators needs. One that is asked for later is built all the same.
+    pub(super) fn finish_validators(&self) {
+        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        validators.registry = None;
+    }
+
+    fn registry(&self) -> Result<Registry<'static>, jsonschema::ReferencingError> {
+        let builder = Registry::new().draft(Draft::Draft202012);
+        builder.add(DOCUMENT_URI, self.root.clone())?.prepare()
+    }
+
+    fn unusable(&self, place: &str, error: &dyn std::fmt::Display) -> Diagnostic {
+        self.mistake(place, format!("this schema cannot be used: {error}"))
+            .help("schemas are JSON Schema 2020-12")
     }
 
     /// The name, if the pointer is that of a schema under `components/schemas`.
@@ -322,6 +354,8 @@ pub(super) fn read_yaml<T: serde::de::DeserializeOwned>(file: &SourceFile) -> Re
     let mut options = serde_saphyr::Options::default();
     // `NO` is a country and `on` a status; only `true` and `false` are truth values.
     options.strict_booleans = true;
+    // A version of thousands of operations is long, not hostile; files have a largest size of their own.
+    options.budget = serde_saphyr::budget! { max_nodes: 4_000_000, max_events: 8_000_000 };
     serde_saphyr::from_str_with_options(&file.text, options).map_err(|error| {
         let error = error.without_snippet();
         let (line, column) = error.location().map_or((0, 0), |place| {

@@ -76,6 +76,45 @@ fn the_demo_contract_loads_without_a_warning() {
     assert_eq!(versions, ["v1", "v2", "v3"]);
 }
 
+/// A document with so many operations, each with a schema of its own that leads on to others.
+fn large(operations: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("openapi: 3.1.0\ninfo: { title: Large, version: '1' }\npaths:\n");
+    for number in 0..operations {
+        let _ = write!(
+            text,
+            "  /things{number}/{{id}}:\n    post:\n      operationId: put{number}\n      parameters:\n        \
+             - {{ name: id, in: path, required: true, schema: {{ $ref: '#/components/schemas/Thing{number}/properties/id' }} }}\n        \
+             - {{ name: limit, in: query, schema: {{ type: integer, minimum: 1 }} }}\n      \
+             requestBody: {{ content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Thing{number}' }} }} }} }}\n      \
+             responses: {{ '200': {{ description: ok, content: {{ application/json: {{ schema: {{ $ref: '#/components/schemas/Thing{number}' }} }} }} }} }}\n"
+        );
+    }
+    text.push_str("components:\n  schemas:\n");
+    for number in 0..operations {
+        let (next, other) = ((number + 1) % 10 + number / 10 * 10, number % 7);
+        let _ = write!(
+            text,
+            "    Thing{number}:\n      type: object\n      required: [id]\n      properties:\n        id: {{ type: string, maxLength: 10 }}\n        \
+             next: {{ $ref: '#/components/schemas/Thing{next}' }}\n        other: {{ $ref: '#/components/schemas/Thing{other}' }}\n        \
+             amount: {{ type: number, multipleOf: 0.01 }}\n        lines: {{ type: array, items: {{ $ref: '#/components/schemas/Thing{other}' }} }}\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn a_version_of_three_thousand_operations_loads() {
+    let text = large(3_000);
+    let contract = Contract::load("large", &[file("contracts/large/v1/openapi.yaml", &text)]).unwrap();
+    let operations = &contract.versions[0].operations;
+    assert_eq!(operations.len(), 3_000);
+    let body = document(r#"{"id":"a","next":{"id":"b"},"amount":0.005}"#);
+    let faults = operations[2_999].check_request_body(&body);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].at, "/amount");
+}
+
 fn headers(content_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
 }
