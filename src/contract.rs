@@ -8,18 +8,22 @@ mod arithmetic;
 mod combine;
 mod compile;
 mod convert;
+mod document;
 mod openapi;
 mod operation;
 mod parameter;
 mod program;
 pub mod promote;
+mod shape;
 pub mod spec;
 mod steps;
 mod translation;
+mod tree;
 mod trial;
+mod upgrade;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +33,7 @@ use http::Method;
 use crate::config::{Diagnostic, Severity, SourceFile};
 use compile::Version;
 use openapi::{OpenApi, list};
+use operation::Listed;
 pub use operation::{Operation, RequestFault};
 pub use program::Effect;
 pub use spec::Direction;
@@ -215,22 +220,23 @@ impl ContractVersion {
     fn load(file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let folder = file.path.parent().and_then(Path::file_name).unwrap_or_default();
         let version = folder.to_string_lossy();
-        let (mut document, mut found) = OpenApi::parse(&version, file)?;
+        let (mut document, mut found) = OpenApi::parse(&version, std::slice::from_ref(file))?;
         let mut operations: Vec<Arc<Operation>> = Vec::new();
-        for (template, item, method) in listed_operations(&document) {
-            if let Some(operation) = Operation::compile(&mut document, method, &template, &item, &mut found) {
-                if operations.iter().any(|other| other.id == operation.id) {
+        let mut ids = HashSet::new();
+        for listed in listed_operations(&document, &mut found) {
+            if let Some(operation) = Operation::compile(&mut document, &listed, &mut found) {
+                if !ids.insert(operation.id.clone()) {
                     let message = format!("two operations are named `{}`", operation.id);
                     found.push(
                         document
-                            .mistake(&format!("/paths/{}", template.replace('/', "~1")), message)
+                            .mistake(&format!("/paths/{}", listed.template.replace('/', "~1")), message)
                             .help("give each its own operationId"),
                     );
                 }
                 operations.push(Arc::new(operation));
             }
         }
-        document.finish_validators();
+        document.finish();
         if found.iter().any(|mistake| mistake.severity == Severity::Error) {
             return Err(found);
         }
@@ -243,27 +249,41 @@ impl ContractVersion {
     }
 }
 
-/// Paths of a document, where each is described, and its methods.
-fn listed_operations(document: &OpenApi) -> Vec<(String, String, Method)> {
+/// The operations of a document: its paths' methods, those without a key of their own (3.2) among them.
+fn listed_operations(document: &OpenApi, mistakes: &mut Vec<Diagnostic>) -> Vec<Listed> {
     let paths = document.at("/paths").as_object();
     let mut listed = Vec::new();
     for template in paths.into_iter().flat_map(serde_json::Map::keys) {
         let mut item = "/paths".to_owned();
         openapi::push_token(&mut item, template);
         let item = document.resolve(&item).unwrap_or(item);
-        for method in [
-            Method::GET,
-            Method::PUT,
-            Method::POST,
-            Method::DELETE,
-            Method::OPTIONS,
-            Method::HEAD,
-            Method::PATCH,
-            Method::TRACE,
-        ] {
-            if document.at(&item).get(method.as_str().to_lowercase()).is_some() {
-                listed.push((template.clone(), item.clone(), method));
+        let mut add = |method: &str, place: String| {
+            let Ok(method) = Method::from_bytes(method.as_bytes()) else {
+                let mistake = document.mistake(&place, format!("`{method}` is no method"));
+                mistakes.push(mistake.help("write a method's name in capitals, such as COPY"));
+                return;
+            };
+            listed.push(Listed {
+                method,
+                template: template.clone(),
+                item: item.clone(),
+                place,
+            });
+        };
+        for name in shape::METHODS {
+            if document.at(&item).get(name).is_some() {
+                add(&name.to_uppercase(), format!("{item}/{name}"));
             }
+        }
+        let others = document.at(&item).get("additionalOperations");
+        for name in others
+            .and_then(serde_json::Value::as_object)
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+        {
+            let mut place = format!("{item}/additionalOperations");
+            openapi::push_token(&mut place, name);
+            add(name, place);
         }
     }
     listed

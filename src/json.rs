@@ -175,6 +175,11 @@ impl<'a> Value<'a> {
         self.node().kind()
     }
 
+    /// Bytes before this value in the text.
+    pub(crate) fn offset(self) -> usize {
+        self.node().start as usize - usize::from(self.node().kind() == Kind::String)
+    }
+
     /// The text of this value, verbatim, strings with their quotes.
     pub fn raw(self) -> &'a str {
         let node = self.node();
@@ -345,6 +350,11 @@ impl<'a> Name<'a> {
     /// The name, borrowed unless it was written with escapes.
     pub fn text(self) -> Cow<'a, str> {
         self.0.as_str().unwrap_or_default()
+    }
+
+    /// Bytes before the name in the text.
+    pub(crate) fn offset(self) -> usize {
+        self.0.offset()
     }
 
     /// Whether it is this one.

@@ -35,7 +35,7 @@ pub enum Severity {
 }
 
 /// A file of policies or contracts as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
     /// As shown to the operator, with `/` between folders: `contracts/orders/v1/openapi.yaml`.
     pub path: PathBuf,

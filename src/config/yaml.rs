@@ -74,7 +74,8 @@ impl Place {
     }
 
     /// Cuts the length to the end of the line.
-    fn within(mut self, text: &str) -> Self {
+    #[must_use]
+    pub fn within(mut self, text: &str) -> Self {
         let line = text.lines().nth((self.line as usize).saturating_sub(1)).unwrap_or("");
         let rest = line
             .trim_end()

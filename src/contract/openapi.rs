@@ -1,4 +1,4 @@
-//! One `OpenAPI` 3.1 document as plain values, with the questions that are asked of its schemas.
+//! One `OpenAPI` document as plain values, in the words of 3.1, with the questions that are asked of its schemas.
 //!
 //! A schema is named by its JSON Pointer in the document, so that validators and mappings mean the same one.
 
@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jsonschema::{Draft, Registry, Validator};
 use serde_json::{Map, Value, json};
 
+use super::document::assemble;
+use super::shape::{Shape, visit};
+use super::tree::{Content, Node};
 use crate::config::{Diagnostic, Severity, SourceFile};
 use crate::json::{Decimal, Pointer, Tape, exact_options};
 
@@ -20,14 +23,26 @@ const DOCUMENT_URI: &str = "json-schema:///openapi";
 /// How many `$ref`s are followed one after the other before a circle is assumed.
 const REF_LIMIT: usize = 32;
 
-/// The deepest level that is searched for `$ref`s and the like.
-const DEPTH_LIMIT: usize = 128;
+/// The keywords that bound a number.
+const BOUNDS: [&str; 5] = [
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+];
+
+/// How many names are shown where all would be too many.
+const LIST_LIMIT: usize = 40;
 
 /// One version's document.
 pub(super) struct OpenApi {
     pub(super) version: Arc<str>,
-    pub(super) file: SourceFile,
     pub(super) root: Value,
+    /// The files it was made of, the document itself first.
+    files: Vec<SourceFile>,
+    /// Where everything was written: kept while the version is loaded, read again for a mistake found later.
+    tree: Mutex<Option<Arc<Node>>>,
     validators: Mutex<Validators>,
 }
 
@@ -40,32 +55,32 @@ struct Validators {
 }
 
 impl OpenApi {
-    /// Reads a document, and checks what can be seen without its operations.
-    pub(super) fn parse(version: &str, file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let root: Value = read_yaml(file).map_err(|mistake| vec![mistake])?;
+    /// Reads a document, the first of the files, and checks what can be seen without its operations.
+    pub(super) fn parse(version: &str, files: &[SourceFile]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut assembled = assemble(files)?;
+        let mut questions = Vec::new();
+        visit(
+            &mut assembled.tree,
+            Shape::Document,
+            &mut Vec::new(),
+            &mut |shape, node, at| {
+                questions.extend(questions_of(shape, node, at));
+            },
+        );
         let document = Self {
             version: version.into(),
-            file: file.clone(),
-            root,
+            root: assembled.tree.to_value(),
+            files: files.to_vec(),
+            tree: Mutex::new(Some(Arc::new(assembled.tree))),
             validators: Mutex::default(),
         };
-        let mut mistakes = Vec::new();
-        match document.root.get("openapi").and_then(Value::as_str) {
-            Some(written) if written == "3.1" || written.starts_with("3.1.") => {}
-            Some(written) => mistakes.push(
-                document
-                    .mistake("/openapi", format!("OpenAPI version `{written}` is not read"))
-                    .help("write the document in OpenAPI 3.1: `openapi: 3.1.0`"),
-            ),
-            None => mistakes.push(
-                document
-                    .mistake("", "this is not an OpenAPI document: `openapi` is missing")
-                    .help("begin it with `openapi: 3.1.0`"),
-            ),
+        let mut mistakes = assembled.warnings;
+        for (at, question) in questions {
+            mistakes.extend(match question {
+                Question::Reference(reference) => document.check_reference(&at, &reference),
+                Question::Bound(number) => document.check_bound(&at, &number),
+            });
         }
-        let mut found = Vec::new();
-        document.check_values(&document.root, &mut String::new(), 0, &mut found);
-        mistakes.append(&mut found);
         if mistakes.iter().any(|mistake| mistake.severity == Severity::Error) {
             Err(mistakes)
         } else {
@@ -73,67 +88,32 @@ impl OpenApi {
         }
     }
 
-    /// Finds references that lead nowhere and bounds that a float changed.
-    fn check_values(&self, value: &Value, at: &mut String, depth: usize, found: &mut Vec<Diagnostic>) {
-        if depth > DEPTH_LIMIT {
-            found.push(self.mistake(at, format!("nesting deeper than {DEPTH_LIMIT} levels")));
-            return;
-        }
-        let length = at.len();
-        match value {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    // Examples are data: what looks like a reference there is none.
-                    if matches!(name.as_str(), "example" | "examples" | "default" | "const" | "enum") {
-                        continue;
-                    }
-                    push_token(at, name);
-                    match (name.as_str(), value) {
-                        ("$ref", Value::String(reference)) => found.extend(self.check_reference(at, reference)),
-                        ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf", bound) => {
-                            found.extend(self.check_bound(at, bound));
-                        }
-                        _ => self.check_values(value, at, depth + 1, found),
-                    }
-                    at.truncate(length);
-                }
-            }
-            Value::Array(elements) => {
-                for (position, value) in elements.iter().enumerate() {
-                    push_token(at, &position.to_string());
-                    self.check_values(value, at, depth + 1, found);
-                    at.truncate(length);
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn check_reference(&self, at: &str, reference: &str) -> Option<Diagnostic> {
-        let Some(pointer) = reference.strip_prefix('#') else {
+        let Some(pointer) = target_of(reference) else {
             let mistake = self.mistake(at, format!("`$ref: {reference}` leads out of this document"));
-            return Some(mistake.help("copy it to `components` of this document: a version is one file"));
+            return Some(mistake.help(
+                "a version is one file: `crossdock contract import` gathers what lies in several, or copy it to `components`",
+            ));
         };
         if !self
             .root
-            .pointer(pointer)
+            .pointer(&pointer)
             .is_some_and(|target| target.is_object() || target.is_boolean())
         {
             let names: Vec<_> = self.schema_names().collect();
             let mistake = self.mistake(at, format!("`$ref: '{reference}'` leads nowhere"));
             return Some(mistake.help(format!("schemas of this document are {}", list(names))));
         }
-        (self.resolve(pointer).is_none()).then(|| {
+        (self.resolve(&pointer).is_none()).then(|| {
             self.mistake(at, format!("`$ref: '{reference}'` leads back to itself"))
                 .help("let it lead to a schema")
         })
     }
 
     /// YAML numbers with a fraction are read as floats; one that is not what was written is worth a warning.
-    fn check_bound(&self, at: &str, bound: &Value) -> Option<Diagnostic> {
-        let number = bound.as_number().filter(|number| number.is_f64())?.to_string();
+    fn check_bound(&self, at: &str, number: &str) -> Option<Diagnostic> {
         let digits = number.bytes().filter(u8::is_ascii_digit).count();
-        let is_exact = digits <= 15 || Decimal::parse(&number).is_some_and(|number| number.is_integer() && digits < 17);
+        let is_exact = digits <= 15 || Decimal::parse(number).is_some_and(|number| number.is_integer() && digits < 17);
         (!is_exact).then(|| {
             let mut warning = self
                 .mistake(at, format!("the bound {number} may not be what was written"))
@@ -145,8 +125,12 @@ impl OpenApi {
 
     /// A mistake at the place a pointer leads to.
     pub(super) fn mistake(&self, pointer: &str, message: impl Into<String>) -> Diagnostic {
-        let (line, column) = locate(&self.file.text, pointer);
-        Diagnostic::error(&self.file, line, column, message)
+        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        if tree.is_none() {
+            *tree = assemble(&self.files).ok().map(|assembled| Arc::new(assembled.tree));
+        }
+        let origin = tree.as_ref().map(|tree| tree.origin_of(pointer)).unwrap_or_default();
+        origin.mistake(&self.files, message)
     }
 
     /// The value at a pointer.
@@ -159,7 +143,7 @@ impl OpenApi {
         let mut pointer = pointer.to_owned();
         for _ in 0..REF_LIMIT {
             match self.root.pointer(&pointer)?.get("$ref") {
-                Some(Value::String(reference)) => reference.strip_prefix('#')?.clone_into(&mut pointer),
+                Some(Value::String(reference)) => pointer = target_of(reference)?,
                 _ => return Some(pointer),
             }
         }
@@ -198,10 +182,11 @@ impl OpenApi {
         Ok(validator)
     }
 
-    /// Lets go of what only building validators needs. One that is asked for later is built all the same.
-    pub(super) fn finish_validators(&self) {
+    /// Lets go of what only loading needs. A validator or a place that is asked for later is found all the same.
+    pub(super) fn finish(&self) {
         let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
         validators.registry = None;
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn registry(&self) -> Result<Registry<'static>, jsonschema::ReferencingError> {
@@ -318,6 +303,19 @@ impl OpenApi {
         })
     }
 
+    /// The types a value may have, `null` aside; none where nothing says.
+    pub(super) fn types(&self, pointer: &str) -> Vec<String> {
+        let parts = self.parts(pointer);
+        let written = parts.iter().find_map(|part| self.at(part).get("type"));
+        let listed = match written {
+            Some(Value::Array(types)) => types.iter().collect(),
+            Some(one) => vec![one],
+            None => Vec::new(),
+        };
+        let types = listed.into_iter().filter_map(Value::as_str);
+        types.filter(|name| *name != "null").map(str::to_owned).collect()
+    }
+
     fn keyword(&self, pointer: &str, keyword: &str) -> Option<String> {
         let parts = self.parts(pointer);
         let part = parts
@@ -349,6 +347,43 @@ impl OpenApi {
     }
 }
 
+/// Something to be asked once the whole document is known.
+enum Question {
+    /// Does it lead anywhere?
+    Reference(String),
+    /// Is this what was written?
+    Bound(String),
+}
+
+fn questions_of(shape: Shape, node: &Node, at: &[String]) -> Vec<(String, Question)> {
+    let pointer = |name: &str| {
+        let mut pointer = Pointer::from(at.to_vec()).to_string();
+        push_token(&mut pointer, name);
+        pointer
+    };
+    let mut questions = Vec::new();
+    if let Some(reference) = node.get("$ref").and_then(Node::as_str) {
+        questions.push((pointer("$ref"), Question::Reference(reference.to_owned())));
+    }
+    if shape == Shape::Schema {
+        for name in BOUNDS {
+            if let Some(Content::Number(number)) = node.get(name).map(|bound| &bound.content)
+                && number.is_f64()
+            {
+                questions.push((pointer(name), Question::Bound(number.to_string())));
+            }
+        }
+    }
+    questions
+}
+
+/// The pointer a reference within its document leads to; none for another document's.
+pub(super) fn target_of(reference: &str) -> Option<String> {
+    let fragment = reference.strip_prefix('#')?;
+    let pointer = percent_encoding::percent_decode_str(fragment).decode_utf8().ok()?;
+    Some(pointer.into_owned())
+}
+
 /// Reads YAML into a type. A mistake carries its line and column.
 pub(super) fn read_yaml<T: serde::de::DeserializeOwned>(file: &SourceFile) -> Result<T, Diagnostic> {
     let mut options = serde_saphyr::Options::default();
@@ -365,6 +400,14 @@ pub(super) fn read_yaml<T: serde::de::DeserializeOwned>(file: &SourceFile) -> Re
         let message = error.to_string();
         // The place is told apart from the message.
         let message = message.split(" at line ").next().unwrap_or_default();
+        let message = match message.strip_prefix("budget breached: ") {
+            Some(limit) if limit.starts_with("Depth") => "this document is nested deeper than is read",
+            Some(limit) if limit.contains("Anchor") || limit.contains("Alias") => {
+                "anchors and aliases make this document larger than is read"
+            }
+            Some(_) => "this document is larger than is read",
+            None => message,
+        };
         Diagnostic::error(file, line, column, message)
     })
 }
@@ -394,46 +437,11 @@ pub(super) fn push_token(pointer: &mut String, token: &str) {
 /// Names as a list for people: `a, b, c`.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
-}
-
-/// The line and column of what a pointer leads to in a YAML text: of the last of its names that is found in order.
-///
-/// YAML is read into plain values, which do not know where they stood. This is for people's eyes: it may miss.
-fn locate(text: &str, pointer: &str) -> (u32, u32) {
-    let tokens = Pointer::parse(pointer).unwrap_or_default();
-    let mut place = (
-        u32::from(!tokens.tokens().is_empty()),
-        u32::from(!tokens.tokens().is_empty()),
-    );
-    let mut lines = text.lines().enumerate();
-    let mut indent = None;
-    for token in tokens.tokens() {
-        let is_key = |rest: &str| {
-            ["", "'", "\""].iter().any(|quote| {
-                let rest = rest
-                    .strip_prefix(quote)
-                    .and_then(|rest| rest.strip_prefix(token.as_str()));
-                rest.and_then(|rest| rest.strip_prefix(quote))
-                    .is_some_and(|rest| rest.starts_with(':'))
-            })
-        };
-        let mut ahead = lines.clone();
-        let found = ahead.find(|(_, line)| {
-            let key = line.trim_start().trim_start_matches("- ");
-            indent.is_none_or(|indent| line.len() - key.len() > indent) && is_key(key)
-        });
-        if let Some((number, line)) = found {
-            let column = line.len() - line.trim_start().trim_start_matches("- ").len();
-            let small = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
-            place = (small(number), small(column));
-            indent = Some(column);
-            lines = ahead;
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > LIST_LIMIT => {
+            format!("{} and {} more", names[..LIST_LIMIT].join(", "), count - LIST_LIMIT)
         }
+        _ => names.join(", "),
     }
-    place
 }

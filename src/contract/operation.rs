@@ -32,6 +32,17 @@ pub struct Operation {
     pub(super) responses: Vec<Response>,
 }
 
+/// An operation as a document lists it.
+pub(super) struct Listed {
+    pub(super) method: Method,
+    /// Its path.
+    pub(super) template: String,
+    /// Where its path is described, such as `/paths/~1orders`.
+    pub(super) item: String,
+    /// Where it is described itself.
+    pub(super) place: String,
+}
+
 /// What an operation takes as body.
 #[derive(Debug)]
 pub(super) struct RequestBody {
@@ -102,6 +113,14 @@ impl Operation {
     pub fn media_types(&self) -> impl Iterator<Item = &str> {
         let media = self.body.iter().flat_map(|body| &body.media);
         media.map(|media| media.name.as_str())
+    }
+
+    /// Names of the query whose lists stand in one value, and what stands between the items.
+    pub(super) fn separators(&self) -> impl Iterator<Item = (&str, char)> {
+        let separated = |parameter: &Parameter| parameter.separator();
+        self.parameters
+            .iter()
+            .filter_map(move |parameter| Some((parameter.name.as_str(), separated(parameter)?)))
     }
 
     /// Holds a request against the contract: decoded path values in the template's order, the raw query, header
@@ -231,32 +250,31 @@ impl Operation {
         .find_map(|key| self.responses.iter().find(|response| response.status == *key))
     }
 
-    /// Reads an operation of a path whose description stands at `item`, such as `/paths/~1orders`.
-    pub(super) fn compile(
-        document: &mut OpenApi,
-        method: Method,
-        template: &str,
-        item: &str,
-        mistakes: &mut Vec<Diagnostic>,
-    ) -> Option<Self> {
-        let place = format!("{item}/{}", method.as_str().to_lowercase());
-        let Some(id) = document.at(&place).get("operationId").and_then(Value::as_str) else {
+    /// Reads an operation.
+    pub(super) fn compile(document: &mut OpenApi, listed: &Listed, mistakes: &mut Vec<Diagnostic>) -> Option<Self> {
+        let Listed {
+            method,
+            template,
+            item,
+            place,
+        } = listed;
+        let Some(id) = document.at(place).get("operationId").and_then(Value::as_str) else {
             mistakes.push(
                 document
-                    .mistake(&place, format!("{method} {template} has no operationId"))
+                    .mistake(place, format!("{method} {template} has no operationId"))
                     .help("name it, such as `operationId: createOrder`, the same in every version"),
             );
             return None;
         };
         let id: Arc<str> = id.into();
-        let parameters = Parameter::compile_all(document, item, &place, mistakes);
+        let parameters = Parameter::compile_all(document, item, place, mistakes);
         let path_names = path_names(template);
         for name in &path_names {
             let is_named = |parameter: &Parameter| parameter.place == Place::Path && parameter.name == *name;
             if !parameters.iter().any(is_named) {
                 mistakes.push(
                     document
-                        .mistake(&place, format!("`{{{name}}}` in {template} is not described"))
+                        .mistake(place, format!("`{{{name}}}` in {template} is not described"))
                         .help(format!(
                             "add `- {{ name: {name}, in: path, required: true, schema: … }}`"
                         )),
@@ -269,14 +287,14 @@ impl Operation {
         if responses.is_empty() {
             mistakes.push(
                 document
-                    .mistake(&place, format!("{id} answers nothing"))
+                    .mistake(place, format!("{id} answers nothing"))
                     .help("describe its `responses`"),
             );
         }
         Some(Self {
             id,
-            method,
-            template: template.to_owned(),
+            method: method.clone(),
+            template: template.clone(),
             path_names,
             parameters,
             body,
@@ -329,6 +347,8 @@ impl Media {
             let name = essence(written);
             let mut place = content.to_owned();
             push_token(&mut place, written);
+            // 3.2 may describe a media type once and refer to it.
+            let mut place = document.resolve(&place).unwrap_or(place);
             place.push_str("/schema");
             let is_json = name == "application/json" || name.ends_with("+json");
             let schema = document.resolve(&place).filter(|_| is_json);

@@ -20,8 +20,8 @@ pub(super) struct Parameter {
     pub(super) is_required: bool,
     /// Where its schema stands in the document.
     pub(super) schema: String,
-    /// A list: the name may be given several times.
-    is_list: bool,
+    /// How a list is written; none where there is one value.
+    list: Option<ListForm>,
     /// Type of the value, or of a list's items.
     kind: ScalarKind,
     validator: Arc<Validator<Tape>>,
@@ -44,6 +44,15 @@ impl Place {
             Self::Header => "header",
         }
     }
+}
+
+/// How a list of values is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListForm {
+    /// The name is given again for each item.
+    Repeated,
+    /// In one value, with this between the items.
+    Separated(char),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +85,8 @@ impl Parameter {
                 }
                 return true;
             }
-            [Some(value)] if !self.is_list => self.read(value),
-            values if self.is_list => self.read_list(values),
+            [Some(value)] if self.list.is_none() => self.read(value),
+            values if self.list.is_some() => self.read_list(values),
             [None] => Err("is not text in UTF-8".to_owned()),
             values => Err(format!("is given {} times", values.len())),
         };
@@ -113,11 +122,13 @@ impl Parameter {
 
     fn read_list(&self, values: &[Option<&str>]) -> Result<Document, String> {
         let mut text = vec![b'['];
-        // A header field is one list, its values divided by commas; a query name is repeated.
-        let separator = if self.place == Place::Query { '\0' } else { ',' };
         for value in values {
             let value = value.ok_or_else(|| "is not text in UTF-8".to_owned())?;
-            for item in value.split(separator) {
+            let items: Vec<&str> = match self.list {
+                Some(ListForm::Separated(separator)) => value.split(separator).collect(),
+                Some(ListForm::Repeated) | None => vec![value],
+            };
+            for item in items {
                 if text.len() > 1 {
                     text.push(b',');
                 }
@@ -150,7 +161,7 @@ impl Parameter {
                 let Some(place) = document.resolve(&format!("{owner}/parameters/{position}")) else {
                     continue;
                 };
-                if let Some(parameter) = Self::compile(document, &place, mistakes) {
+                for parameter in Self::compile(document, &place, mistakes) {
                     parameters.retain(|other| other.name != parameter.name || other.place != parameter.place);
                     parameters.push(parameter);
                 }
@@ -159,7 +170,20 @@ impl Parameter {
         parameters
     }
 
-    fn compile(document: &OpenApi, at: &str, mistakes: &mut Vec<Diagnostic>) -> Option<Self> {
+    /// Where items of a list stand in one value of the query, what stands between them.
+    pub(super) fn separator(&self) -> Option<char> {
+        match self.list {
+            Some(ListForm::Separated(separator)) if self.place == Place::Query => Some(separator),
+            _ => None,
+        }
+    }
+
+    /// One parameter, or one for each property where an object is spread over the query.
+    fn compile(document: &OpenApi, at: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
+        let mut refuse = |message: String, help: &str| {
+            mistakes.push(document.mistake(at, message).help(help));
+            Vec::new()
+        };
         let written = document.at(at);
         let name = written.get("name").and_then(Value::as_str).unwrap_or_default();
         let place = match written.get("in").and_then(Value::as_str) {
@@ -167,32 +191,100 @@ impl Parameter {
             Some("query") => Place::Query,
             Some("header") => Place::Header,
             // Cookies belong to browsers; they are carried and not looked at.
-            Some("cookie") => return None,
-            _ => {
-                mistakes.push(
-                    document
-                        .mistake(at, format!("the parameter `{name}` does not say where it stands"))
-                        .help("write `in: path`, `in: query` or `in: header`"),
+            Some("cookie") => return Vec::new(),
+            Some("querystring") => {
+                return refuse(
+                    format!("the parameter `{name}` is the whole query, which is not read as one value"),
+                    "describe each name in it as a parameter `in: query`",
                 );
-                return None;
+            }
+            _ => {
+                return refuse(
+                    format!("the parameter `{name}` does not say where it stands"),
+                    "write `in: path`, `in: query` or `in: header`",
+                );
             }
         };
-        let style = written.get("style").and_then(Value::as_str);
-        let explode = written.get("explode").and_then(Value::as_bool);
-        let is_plain = match place {
-            Place::Query => style.is_none_or(|style| style == "form") && explode != Some(false),
-            Place::Path | Place::Header => style.is_none_or(|style| style == "simple"),
-        };
-        if !is_plain {
-            mistakes.push(
-                document
-                    .mistake(at, format!("the style of parameter `{name}` is not supported"))
-                    .help("leave `style` and `explode` out: lists repeat the name in a query"),
+        if written.get("content").is_some() {
+            return refuse(
+                format!("the parameter `{name}` is described by `content`, which is not read"),
+                "describe its text by `schema`, such as `schema: { type: string }`",
             );
-            return None;
         }
         let is_required = place == Place::Path || written["required"] == true;
-        Self::of_schema(document, name, place, is_required, at, mistakes)
+        let schema = document.resolve(&format!("{at}/schema"));
+        let is_object = schema
+            .as_ref()
+            .is_some_and(|schema| document.types(schema) == ["object"] || !document.properties(schema).is_empty());
+        let style = written.get("style").and_then(Value::as_str);
+        let explode = written.get("explode").and_then(Value::as_bool);
+        let form = match (place, style, explode) {
+            (Place::Query, Some("deepObject"), _) if is_object => {
+                let named = |property: &str| format!("{name}[{property}]");
+                return Self::spread(document, at, schema.as_deref(), is_required, &named, mistakes);
+            }
+            (Place::Query, None | Some("form"), None | Some(true)) if is_object => {
+                return Self::spread(document, at, schema.as_deref(), is_required, &str::to_owned, mistakes);
+            }
+            (Place::Query, None | Some("form"), None | Some(true))
+            | (Place::Query, Some("spaceDelimited" | "pipeDelimited"), Some(true)) => ListForm::Repeated,
+            (Place::Query, None | Some("form"), Some(false))
+            | (Place::Path | Place::Header, None | Some("simple"), _) => ListForm::Separated(','),
+            (Place::Query, Some("spaceDelimited"), _) => ListForm::Separated(' '),
+            (Place::Query, Some("pipeDelimited"), _) => ListForm::Separated('|'),
+            _ => {
+                let style = style.unwrap_or("form");
+                return refuse(
+                    format!("the style `{style}` of parameter `{name}` is not read"),
+                    "in a query, lists are written in the style form, spaceDelimited or pipeDelimited and objects in form or \
+                     deepObject; elsewhere in the style simple",
+                );
+            }
+        };
+        let described = Self::of_schema(document, name, place, is_required, at, schema, mistakes);
+        described
+            .map(|parameter| Self {
+                list: parameter.list.map(|_| form),
+                ..parameter
+            })
+            .into_iter()
+            .collect()
+    }
+
+    /// The properties of an object that is spread over the query.
+    fn spread(
+        document: &OpenApi,
+        at: &str,
+        schema: Option<&str>,
+        is_required: bool,
+        named: &dyn Fn(&str) -> String,
+        mistakes: &mut Vec<Diagnostic>,
+    ) -> Vec<Self> {
+        let Some(schema) = schema else { return Vec::new() };
+        let properties = document.properties(schema);
+        if properties.is_empty() {
+            let name = document.at(at)["name"].as_str().unwrap_or_default();
+            let mistake = document.mistake(
+                at,
+                format!("the object `{name}` is spread over the query without naming its properties"),
+            );
+            mistakes.push(mistake.help("name them under `properties`: a query name that is not described is refused"));
+        }
+        let required = document.required(schema);
+        let spread = properties.into_iter().filter_map(|(property, place)| {
+            let is_required = is_required && required.contains(&property);
+            let schema = document.resolve(&place);
+            Self::of_schema(
+                document,
+                &named(&property),
+                Place::Query,
+                is_required,
+                at,
+                schema,
+                mistakes,
+            )
+        });
+        spread.collect()
     }
 
     /// The header fields of a response.
@@ -208,12 +300,14 @@ impl Parameter {
                 continue;
             };
             let is_required = document.at(&place)["required"] == true;
+            let schema = document.resolve(&format!("{place}/schema"));
             headers.extend(Self::of_schema(
                 document,
                 name,
                 Place::Header,
                 is_required,
                 &place,
+                schema,
                 mistakes,
             ));
         }
@@ -226,9 +320,10 @@ impl Parameter {
         place: Place,
         is_required: bool,
         at: &str,
+        schema: Option<String>,
         mistakes: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
-        let Some(schema) = document.resolve(&format!("{at}/schema")) else {
+        let Some(schema) = schema else {
             mistakes.push(
                 document
                     .mistake(at, format!("the parameter `{name}` has no schema"))
@@ -236,18 +331,17 @@ impl Parameter {
             );
             return None;
         };
-        let is_list = document.at(&schema)["type"] == "array";
+        let is_list = document.types(&schema) == ["array"];
         let scalar = if is_list {
             document.items(&schema)
         } else {
             Some(schema.clone())
         };
-        let scalar = scalar.and_then(|scalar| document.resolve(&scalar));
-        let written = scalar.map_or(&Value::Null, |scalar| &document.at(&scalar)["type"]);
-        let kind = match written.as_str() {
-            Some("string") | None if written.as_str().is_some() || written.is_null() => ScalarKind::Text,
-            Some("integer" | "number") => ScalarKind::Number,
-            Some("boolean") => ScalarKind::Bool,
+        let types = scalar.map_or_else(Vec::new, |scalar| document.types(&scalar));
+        let kind = match types.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] | ["string"] => ScalarKind::Text,
+            ["integer" | "number"] => ScalarKind::Number,
+            ["boolean"] => ScalarKind::Bool,
             _ => {
                 mistakes.push(
                     document
@@ -271,7 +365,12 @@ impl Parameter {
             place,
             is_required,
             schema,
-            is_list,
+            // Header fields are one list, their values divided by commas.
+            list: is_list.then_some(if place == Place::Query {
+                ListForm::Repeated
+            } else {
+                ListForm::Separated(',')
+            }),
             kind,
             validator,
         })

@@ -1,3 +1,4 @@
+mod editions;
 mod guide;
 mod mistakes;
 mod operations;

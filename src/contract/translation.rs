@@ -282,7 +282,9 @@ impl Translation {
     }
 
     fn query(&self, query: Option<&str>) -> Result<Option<String>, Unmappable> {
-        if self.is_carried(|own| own.query) {
+        let (caller, upstream) = (self.caller(), self.upstream());
+        let is_written_alike = caller.separators().eq(upstream.separators());
+        if is_written_alike && self.is_carried(|own| own.query) {
             return Ok(query.map(str::to_owned));
         }
         let mut given: Vec<(String, Vec<String>)> = Vec::new();
@@ -291,9 +293,14 @@ impl Translation {
                 detail: "a value that is not text in UTF-8".to_owned(),
                 pointer: format!("query:{name}"),
             })?;
+            let separator = caller.separators().find(|(separated, _)| *separated == name);
+            let items: Vec<String> = match separator {
+                Some((_, separator)) => value.split(separator).map(str::to_owned).collect(),
+                None => vec![value],
+            };
             match given.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, values)) => values.push(value),
-                None => given.push((name, vec![value])),
+                Some((_, values)) => values.extend(items),
+                None => given.push((name, items)),
             }
         }
         let given = given
@@ -302,11 +309,20 @@ impl Translation {
         let mapped = self.run_parameters(parameters(given), "query", |own| own.query)?;
         let mut encoded = String::with_capacity(64);
         for (name, value) in mapped.root().members() {
-            for value in each(value).filter_map(text) {
-                let separator = if encoded.is_empty() { "" } else { "&" };
-                let name = name.text();
-                let name = utf8_percent_encode(&name, ENCODED);
-                let _ = write!(encoded, "{separator}{name}={}", utf8_percent_encode(&value, ENCODED));
+            let name = name.text();
+            let separator = upstream.separators().find(|(separated, _)| **separated == *name);
+            for (position, value) in each(value).filter_map(text).enumerate() {
+                match separator {
+                    Some((_, ',')) if position > 0 => encoded.push(','),
+                    Some((_, separator)) if position > 0 => {
+                        let _ = write!(encoded, "%{:02X}", u32::from(separator));
+                    }
+                    _ => {
+                        let separator = if encoded.is_empty() { "" } else { "&" };
+                        let _ = write!(encoded, "{separator}{}=", utf8_percent_encode(&name, ENCODED));
+                    }
+                }
+                let _ = write!(encoded, "{}", utf8_percent_encode(&value, ENCODED));
             }
         }
         Ok(Some(encoded))

@@ -311,14 +311,14 @@ fn mistakes_in_a_version_are_told_with_their_place() {
     for (from, to, place, message, help) in [
         (
             "openapi: 3.1.0",
-            "openapi: 3.0.3",
-            "3.0.3",
-            "`3.0.3` is not read",
+            "openapi: 4.0.0",
+            "4.0.0",
+            "`4.0.0` is not read",
             "3.1.0",
         ),
         (
             "openapi: 3.1.0",
-            "swagger: '2.0'",
+            "x-openapi: 3.1.0",
             "nowhere",
             "not an OpenAPI document",
             "openapi: 3.1.0",
