@@ -11,6 +11,7 @@ mod convert;
 mod document;
 mod openapi;
 mod operation;
+mod overlay;
 mod parameter;
 mod program;
 pub mod promote;
@@ -91,8 +92,9 @@ impl Contract {
     }
 
     /// Reads all files of a contract's folder, given by their display paths (`contracts/orders/v1/openapi.yaml`).
-    /// Files that are neither `openapi.yaml` nor end in `.map.yaml` are passed over, and so are mappings that are tried
-    /// (`.candidate.map.yaml`) or were replaced (`.previous.map.yaml`). All mistakes are reported at once.
+    /// Files that are neither `openapi.yaml`, overlays beside it, nor end in `.map.yaml` are passed over, and so are
+    /// mappings that are tried (`.candidate.map.yaml`) or were replaced (`.previous.map.yaml`). All mistakes are reported
+    /// at once.
     pub fn load(name: &str, files: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {
         Self::load_with(name, files, &trial::live(files))
     }
@@ -101,7 +103,7 @@ impl Contract {
         let mut found = Vec::new();
         let mut versions = Vec::new();
         for file in files.iter().filter(|file| is_openapi(&file.path)) {
-            match ContractVersion::load(file) {
+            match ContractVersion::load(&with_overlays(file, files)) {
                 Ok((version, warnings)) => {
                     versions.push(Arc::new(version));
                     found.extend(warnings);
@@ -109,6 +111,7 @@ impl Contract {
                 Err(mistakes) => found.extend(mistakes),
             }
         }
+        found.extend(lone_overlays(files));
         let has_failed = found.iter().any(|mistake| mistake.severity == Severity::Error);
         versions.sort_by(|one, other| natural_order(&one.version, &other.version));
         if versions.is_empty() && !has_failed {
@@ -217,10 +220,14 @@ impl ContractVersion {
         }
     }
 
-    fn load(file: &SourceFile) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let folder = file.path.parent().and_then(Path::file_name).unwrap_or_default();
-        let version = folder.to_string_lossy();
-        let (mut document, mut found) = OpenApi::parse(&version, std::slice::from_ref(file))?;
+    /// Reads a version's document, the first of the files, and its overlays.
+    fn load(files: &[SourceFile]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let folder = files
+            .first()
+            .and_then(|file| file.path.parent())
+            .and_then(Path::file_name);
+        let version = folder.unwrap_or_default().to_string_lossy();
+        let (mut document, mut found) = OpenApi::parse(&version, files)?;
         let mut operations: Vec<Arc<Operation>> = Vec::new();
         let mut ids = HashSet::new();
         for listed in listed_operations(&document, &mut found) {
@@ -328,6 +335,29 @@ fn join(
     }
     let (step, mistakes) = compile::compile(versions[from].view(), versions[to].view(), spec, file);
     Ok((from, step, mistakes))
+}
+
+/// A version's document, and the overlays that lie beside it by their names.
+fn with_overlays(document: &SourceFile, files: &[SourceFile]) -> Vec<SourceFile> {
+    let is_beside =
+        |file: &&SourceFile| overlay::is_overlay(&file.path) && file.path.parent() == document.path.parent();
+    let mut overlays: Vec<&SourceFile> = files.iter().filter(is_beside).collect();
+    overlays.sort_by(|one, other| one.path.cmp(&other.path));
+    std::iter::once(document).chain(overlays).cloned().collect()
+}
+
+/// Overlays beside which there is nothing to change.
+fn lone_overlays(files: &[SourceFile]) -> Vec<Diagnostic> {
+    let is_document_of =
+        |overlay: &SourceFile, file: &SourceFile| is_openapi(&file.path) && file.path.parent() == overlay.path.parent();
+    let overlays = files.iter().filter(|file| overlay::is_overlay(&file.path));
+    overlays
+        .filter(|overlay| !files.iter().any(|file| is_document_of(overlay, file)))
+        .map(|overlay| {
+            Diagnostic::error(overlay, 0, 0, "no document lies beside this overlay")
+                .help("put it into the folder of a version, beside its openapi.yaml")
+        })
+        .collect()
 }
 
 fn is_openapi(path: &Path) -> bool {

@@ -1,5 +1,6 @@
-//! One version's document as it is enforced: read, and brought to the words of `OpenAPI` 3.1.
+//! One version's document as it is enforced: read, overlays applied, and brought to the words of `OpenAPI` 3.1.
 
+use super::overlay;
 use super::shape::{Shape, visit};
 use super::tree::{Content, Node, Origin};
 use super::upgrade::upgrade;
@@ -11,7 +12,7 @@ pub(super) struct Assembled {
     pub(super) warnings: Vec<Diagnostic>,
 }
 
-/// Reads the document, the first of the files.
+/// Reads the document, the first of the files, and applies the others to it, which are overlays.
 pub(super) fn assemble(files: &[SourceFile]) -> Result<Assembled, Vec<Diagnostic>> {
     let Some(file) = files.first() else {
         return Err(Vec::new());
@@ -19,6 +20,17 @@ pub(super) fn assemble(files: &[SourceFile]) -> Result<Assembled, Vec<Diagnostic
     let mut tree = Node::read(file, 0).map_err(|mistake| vec![mistake])?;
     let edition = Edition::of(&tree, files).map_err(|mistake| vec![mistake])?;
     let mut warnings = Vec::new();
+    let mut mistakes = Vec::new();
+    for index in 1..files.len() {
+        match overlay::apply(&mut tree, files, index) {
+            Ok(found) => warnings.extend(found),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if !mistakes.is_empty() {
+        mistakes.append(&mut warnings);
+        return Err(mistakes);
+    }
     name_itself(&mut tree);
     match edition {
         Edition::V30 => {

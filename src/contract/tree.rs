@@ -97,6 +97,13 @@ impl Node {
         matches!(self.content, Content::Bool(true))
     }
 
+    pub(super) fn as_list(&self) -> Option<&[Self]> {
+        match &self.content {
+            Content::List(nodes) => Some(nodes),
+            _ => None,
+        }
+    }
+
     pub(super) fn as_list_mut(&mut self) -> Option<&mut Vec<Self>> {
         match &mut self.content {
             Content::List(nodes) => Some(nodes),

@@ -277,3 +277,44 @@ fn a_list_is_rewritten_in_the_style_of_the_other_version() {
     assert_eq!(sent("v1", "v3", "ids=a,b"), "/things?ids=a%7Cb");
     assert_eq!(sent("v3", "v3", "ids=a|b"), "/things?ids=a|b");
 }
+
+#[test]
+fn a_version_is_what_its_overlays_make_of_it() {
+    let overlay = |name: &str, text: &str| {
+        let text = format!("overlay: 1.0.0\ninfo: {{ title: x, version: '1' }}\nactions:\n{text}");
+        file(&format!("contracts/things/v1/{name}"), &text)
+    };
+    let document = file("contracts/things/v1/openapi.yaml", OF_3_0);
+    let first = overlay(
+        "a.overlay.yaml",
+        "  - target: $.paths['/things'].put\n    update: { operationId: store }\n",
+    );
+    let second = overlay(
+        "overlay.yaml",
+        "  - { target: $.paths.*.put.operationId, update: keep }\n  - { target: $.gone, remove: true }\n",
+    );
+    let contract = Contract::load("things", &[second, document.clone(), first]).unwrap();
+    assert_eq!(&*contract.versions[0].operations[0].id, "keep");
+    let warned: Vec<_> = contract.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warned.len() == 1 && warned[0].starts_with("contracts/things/v1/overlay.yaml:5:15: warning: "),
+        "{warned:?}"
+    );
+
+    // 3.0's own words may be used, and a mistake is told where it stands.
+    let broken = overlay(
+        "overlay.yaml",
+        "  - target: $.components.schemas.Thing.properties\n    update:\n      size: { type: string, nullable: true, pattern: '(' }\n",
+    );
+    let found = Contract::load("things", &[document.clone(), broken]).unwrap_err();
+    assert!(
+        found[0]
+            .to_string()
+            .starts_with("contracts/things/v1/overlay.yaml:6:54: error: this schema cannot"),
+        "{found:?}"
+    );
+
+    let elsewhere = file("contracts/things/v2/overlay.yaml", "overlay: 1.0.0\n");
+    let found = Contract::load("things", &[document, elsewhere]).unwrap_err();
+    assert!(found[0].message.contains("no document lies beside"), "{found:?}");
+}
