@@ -54,7 +54,7 @@ enum Command {
     ///
     /// Reports all mistakes of all files at once, each with file, line, column and remedy. Exit code 1 on any error.
     Check(check::CheckArgs),
-    /// Work on contracts: what a mapping does, how versions stand, what goes live.
+    /// Work on contracts: take them in, prove them, see what they do and how they stand.
     Contract(contract::ContractArgs),
     /// Print a development token.
     ///

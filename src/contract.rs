@@ -9,6 +9,7 @@ mod combine;
 mod compile;
 mod convert;
 mod document;
+pub mod import;
 mod openapi;
 mod operation;
 mod overlay;
@@ -36,6 +37,7 @@ use compile::Version;
 use openapi::{OpenApi, list};
 use operation::Listed;
 pub use operation::{Operation, RequestFault};
+pub(crate) use overlay::is_overlay;
 pub use program::Effect;
 pub use spec::Direction;
 use spec::MappingSpec;
@@ -227,7 +229,16 @@ impl ContractVersion {
             .and_then(|file| file.path.parent())
             .and_then(Path::file_name);
         let version = folder.unwrap_or_default().to_string_lossy();
-        let (mut document, mut found) = OpenApi::parse(&version, files)?;
+        let (document, found) = OpenApi::parse(&version, files)?;
+        Self::of_document(&version, document, found)
+    }
+
+    /// Reads the operations of a document; `found` is what is known to be wrong with it.
+    fn of_document(
+        version: &str,
+        mut document: OpenApi,
+        mut found: Vec<Diagnostic>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut operations: Vec<Arc<Operation>> = Vec::new();
         let mut ids = HashSet::new();
         for listed in listed_operations(&document, &mut found) {
@@ -248,7 +259,7 @@ impl ContractVersion {
             return Err(found);
         }
         let version = Self {
-            version: version.as_ref().into(),
+            version: version.into(),
             operations,
             document,
         };
@@ -339,8 +350,7 @@ fn join(
 
 /// A version's document, and the overlays that lie beside it by their names.
 fn with_overlays(document: &SourceFile, files: &[SourceFile]) -> Vec<SourceFile> {
-    let is_beside =
-        |file: &&SourceFile| overlay::is_overlay(&file.path) && file.path.parent() == document.path.parent();
+    let is_beside = |file: &&SourceFile| is_overlay(&file.path) && file.path.parent() == document.path.parent();
     let mut overlays: Vec<&SourceFile> = files.iter().filter(is_beside).collect();
     overlays.sort_by(|one, other| one.path.cmp(&other.path));
     std::iter::once(document).chain(overlays).cloned().collect()
@@ -350,7 +360,7 @@ fn with_overlays(document: &SourceFile, files: &[SourceFile]) -> Vec<SourceFile>
 fn lone_overlays(files: &[SourceFile]) -> Vec<Diagnostic> {
     let is_document_of =
         |overlay: &SourceFile, file: &SourceFile| is_openapi(&file.path) && file.path.parent() == overlay.path.parent();
-    let overlays = files.iter().filter(|file| overlay::is_overlay(&file.path));
+    let overlays = files.iter().filter(|file| is_overlay(&file.path));
     overlays
         .filter(|overlay| !files.iter().any(|file| is_document_of(overlay, file)))
         .map(|overlay| {

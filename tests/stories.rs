@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "stories/lifecycle.rs"]
 mod lifecycle;
+#[path = "stories/imports.rs"]
+mod imports;
 #[path = "stories/mappings.rs"]
 mod mappings;
 #[path = "stories/orders.rs"]

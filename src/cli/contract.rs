@@ -1,5 +1,6 @@
 //! `crossdock contract …`.
 
+mod import;
 mod map;
 mod promote;
 mod status;
@@ -19,6 +20,12 @@ pub(super) struct ContractArgs {
 
 #[derive(Subcommand)]
 enum ContractCommand {
+    /// Take an `OpenAPI` document in as a contract version.
+    ///
+    /// Reads `OpenAPI` 3.0, 3.1 or 3.2 in YAML or JSON with the files it refers to, gathers them into one document, and
+    /// says what was converted, what was given a name, and what the gateway will not enforce. What it writes is loaded
+    /// first: a document with mistakes is not written. Nothing is fetched.
+    Import(import::ImportArgs),
     /// Translate one document by hand, as the gateway would.
     ///
     /// Reads a request's body from standard input, in the version FROM, and writes it in the version TO. With
@@ -45,9 +52,20 @@ enum ContractCommand {
 
 pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
+        ContractCommand::Import(import) => import::run(&args.contracts, import),
         ContractCommand::Map(map) => map::run(&args.contracts, map),
         ContractCommand::Status(status) => status::run(status),
         ContractCommand::Promote(promote) => promote::promote(&args.contracts, promote),
         ContractCommand::Rollback(rollback) => promote::rollback(&args.contracts, rollback),
+    }
+}
+
+/// A name that is a folder's: of letters, digits, `-`, `_` and `.`, and not hidden.
+fn name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !text.is_empty() && text.len() <= 64 && !text.starts_with('.') && text.chars().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("write up to 64 letters, digits, `-`, `_` and `.`, beginning with none of the last".to_owned())
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 pub use self::files::Sources;
-pub(crate) use self::files::{Bounds, files_below, read_contracts};
+pub(crate) use self::files::{Bounds, files_below, read_contracts, read_file};
 use super::{
     ApiSpec, ChannelSpec, Diagnostic, GatewaySpec, IssuerSpec, Secret, Severity, SourceFile, Spanned, UpstreamSpec,
     yaml,

@@ -50,6 +50,16 @@ pub(super) enum Edition {
     V32,
 }
 
+impl std::fmt::Display for Edition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V30 => "3.0",
+            Self::V31 => "3.1",
+            Self::V32 => "3.2",
+        })
+    }
+}
+
 impl Edition {
     pub(super) fn of(tree: &Node, files: &[SourceFile]) -> Result<Self, Diagnostic> {
         if tree.get("swagger").is_some() {
@@ -86,7 +96,7 @@ impl Edition {
 }
 
 /// A document that says what it is called by (`$self`, 3.2) may mean itself by that name.
-fn name_itself(tree: &mut Node) {
+pub(super) fn name_itself(tree: &mut Node) {
     let Some(own) = tree.get("$self").and_then(Node::as_str).map(str::to_owned) else {
         return;
     };
@@ -100,7 +110,7 @@ fn name_itself(tree: &mut Node) {
 }
 
 /// Bodies that are read item by item (3.2) pass unread here.
-fn warn_of_sequences(tree: &mut Node, files: &[SourceFile], warnings: &mut Vec<Diagnostic>) {
+pub(super) fn warn_of_sequences(tree: &mut Node, files: &[SourceFile], warnings: &mut Vec<Diagnostic>) {
     visit(tree, Shape::Document, &mut Vec::new(), &mut |shape, node, at| {
         if shape == Shape::MediaType
             && let Some(member) = node.members().and_then(|members| members.get("itemSchema"))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::assemble;
 use super::shape::{Shape, visit};
-use super::tree::{Content, Node};
+use super::tree::{Content, Node, Origin};
 use crate::config::{Diagnostic, Severity, SourceFile};
 use crate::json::{Decimal, Pointer, Tape, exact_options};
 
@@ -57,24 +57,28 @@ struct Validators {
 impl OpenApi {
     /// Reads a document, the first of the files, and checks what can be seen without its operations.
     pub(super) fn parse(version: &str, files: &[SourceFile]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut assembled = assemble(files)?;
+        let assembled = assemble(files)?;
+        Self::of_tree(version, assembled.tree, files, assembled.warnings)
+    }
+
+    /// The document of a tree that was made of the files, once it is known to be sound.
+    pub(super) fn of_tree(
+        version: &str,
+        mut tree: Node,
+        files: &[SourceFile],
+        mut mistakes: Vec<Diagnostic>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut questions = Vec::new();
-        visit(
-            &mut assembled.tree,
-            Shape::Document,
-            &mut Vec::new(),
-            &mut |shape, node, at| {
-                questions.extend(questions_of(shape, node, at));
-            },
-        );
+        visit(&mut tree, Shape::Document, &mut Vec::new(), &mut |shape, node, at| {
+            questions.extend(questions_of(shape, node, at));
+        });
         let document = Self {
             version: version.into(),
-            root: assembled.tree.to_value(),
+            root: tree.to_value(),
             files: files.to_vec(),
-            tree: Mutex::new(Some(Arc::new(assembled.tree))),
+            tree: Mutex::new(Some(Arc::new(tree))),
             validators: Mutex::default(),
         };
-        let mut mistakes = assembled.warnings;
         for (at, question) in questions {
             mistakes.extend(match question {
                 Question::Reference(reference) => document.check_reference(&at, &reference),
@@ -85,6 +89,17 @@ impl OpenApi {
             Err(mistakes)
         } else {
             Ok((document, mistakes))
+        }
+    }
+
+    /// The document of a tree as it is, to be asked about its parts. It does not know where they were written.
+    pub(super) fn unchecked(tree: &Node) -> Self {
+        Self {
+            version: "".into(),
+            root: tree.to_value(),
+            files: Vec::new(),
+            tree: Mutex::new(Some(Arc::new(Node::map(Origin::default(), [])))),
+            validators: Mutex::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::config::{Diagnostic, SourceFile, yaml};
 const TARGET_LIMITS: (usize, usize, usize) = (1_000, 16, 3);
 
 /// Whether a file's name is that of an overlay: `overlay.yaml`, `prices.overlay.yaml`.
-pub(super) fn is_overlay(path: &std::path::Path) -> bool {
+pub(crate) fn is_overlay(path: &std::path::Path) -> bool {
     let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
     ["yaml", "yml", "json"].iter().any(|extension| {
         let name = name.strip_suffix(extension).and_then(|name| name.strip_suffix('.'));

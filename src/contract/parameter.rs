@@ -179,7 +179,7 @@ impl Parameter {
     }
 
     /// One parameter, or one for each property where an object is spread over the query.
-    fn compile(document: &OpenApi, at: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
+    pub(super) fn compile(document: &OpenApi, at: &str, mistakes: &mut Vec<Diagnostic>) -> Vec<Self> {
         let mut refuse = |message: String, help: &str| {
             mistakes.push(document.mistake(at, message).help(help));
             Vec::new()

@@ -35,6 +35,24 @@ pub(super) const METHODS: [&str; 9] = [
 ];
 
 impl Shape {
+    /// The section of `components` that holds such values.
+    pub(super) fn section(self) -> Option<&'static str> {
+        match self {
+            Self::Schema => Some("schemas"),
+            Self::Parameter => Some("parameters"),
+            Self::Header => Some("headers"),
+            Self::RequestBody => Some("requestBodies"),
+            Self::Response => Some("responses"),
+            Self::MediaType => Some("mediaTypes"),
+            Self::Callback => Some("callbacks"),
+            Self::Link => Some("links"),
+            Self::Example => Some("examples"),
+            Self::SecurityScheme => Some("securitySchemes"),
+            Self::PathItem => Some("pathItems"),
+            Self::Document | Self::Components | Self::Operation | Self::Encoding => None,
+        }
+    }
+
     fn part(self, name: &str) -> Option<Part> {
         use Part::{List, Map, One};
         Some(match (self, name) {

@@ -3,6 +3,7 @@
 //! Overlays, upgrades and imports work on this, so that a mistake is told where somebody wrote it.
 
 mod read;
+mod write;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Number, Value};
@@ -145,6 +146,31 @@ impl Node {
     /// Takes a member out of a map; the others keep their order.
     pub(super) fn take(&mut self, name: &str) -> Option<Self> {
         self.members_mut()?.shift_remove(name).map(|member| member.value)
+    }
+
+    /// The map of this name, made where there is none; nothing in what is no map.
+    pub(super) fn section(&mut self, name: &str) -> Option<&mut Self> {
+        if self.get(name).is_none_or(|node| node.members().is_none()) {
+            self.set(name, Self::map(self.origin, []));
+        }
+        self.get_mut(name)
+    }
+
+    /// The node that the tokens of a pointer lead to.
+    pub(super) fn at(&self, tokens: &[String]) -> Option<&Self> {
+        tokens.iter().try_fold(self, |node, token| match &node.content {
+            Content::Map(members) => members.get(token).map(|member| &member.value),
+            Content::List(nodes) => nodes.get(token.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    pub(super) fn at_mut(&mut self, tokens: &[String]) -> Option<&mut Self> {
+        tokens.iter().try_fold(self, |node, token| match &mut node.content {
+            Content::Map(members) => members.get_mut(token).map(|member| &mut member.value),
+            Content::List(nodes) => nodes.get_mut(token.parse::<usize>().ok()?),
+            _ => None,
+        })
     }
 
     /// Where what a pointer leads to was written, or the nearest around it: the name of a map or a list, a plain

@@ -34,7 +34,7 @@ impl Sources {
     /// Reads every `*.yaml` and `*.yml` below the folder of `gateway.yaml`, and the contracts it names.
     ///
     /// Hidden files and folders are left out; symbolic links are followed, a folder reached twice is read once. At most
-    /// 10,000 files of 4 MiB each.
+    /// 10,000 files of 16 MiB each.
     ///
     /// # Errors
     /// The gateway file cannot be read, a folder cannot be listed, or there are too many files.
@@ -132,8 +132,8 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Bytes of one file.
-    pub(crate) const FILE: u64 = 4 << 20;
+    /// Bytes of one file. A vendor's document of thousands of operations has several millions.
+    pub(crate) const FILE: u64 = 16 << 20;
 }
 
 impl Default for Bounds {
@@ -199,7 +199,8 @@ fn read_files(folder: &Path, shown: &Path, files: &[PathBuf], unreadable: &mut V
     read
 }
 
-fn read_file(path: &Path, shown: &Path) -> Result<SourceFile, Diagnostic> {
+/// Reads a file of text, bounded; `shown` is its path as the operator knows it.
+pub(crate) fn read_file(path: &Path, shown: &Path) -> Result<SourceFile, Diagnostic> {
     let unreadable = |cause: std::io::Error| about(shown, format!("the file cannot be read: {cause}"));
     // A pipe or device would be waited for without end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {

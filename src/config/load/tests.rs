@@ -725,8 +725,8 @@ fn links_of_a_mounted_config_map_are_followed_once_and_loops_end() {
 #[test]
 fn reading_is_bounded() {
     let world = World::sound();
-    world.write("policies/large.yaml", vec![b'#'; 5 << 20]);
-    assert_eq!(world.mistakes(), "large.yaml: error: the file is larger than 4 MiB");
+    world.write("policies/large.yaml", vec![b'#'; 17 << 20]);
+    assert_eq!(world.mistakes(), "large.yaml: error: the file is larger than 16 MiB");
 
     let bounds = Bounds { files: 3, depth: 8 };
     let wrong = files_below(&world.0.path().join("policies"), &[], &bounds, &|_| true).unwrap_err();
