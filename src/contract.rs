@@ -16,6 +16,7 @@ mod overlay;
 mod parameter;
 mod program;
 pub mod promote;
+pub mod scaffold;
 mod shape;
 pub mod spec;
 mod steps;

@@ -10,10 +10,10 @@
 #[path = "stories/harness.rs"]
 mod harness;
 
-#[path = "stories/lifecycle.rs"]
-mod lifecycle;
 #[path = "stories/imports.rs"]
 mod imports;
+#[path = "stories/lifecycle.rs"]
+mod lifecycle;
 #[path = "stories/mappings.rs"]
 mod mappings;
 #[path = "stories/orders.rs"]

@@ -3,6 +3,7 @@
 mod import;
 mod map;
 mod promote;
+mod scaffold;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -48,6 +49,10 @@ enum ContractCommand {
     /// `rollback erp-orders v3` makes an active or canary version a `draft`, and a deprecated one `active` again. Exit
     /// code 1 where nothing was changed.
     Rollback(promote::RollbackArgs),
+    /// Write a first mapping between two versions by comparing their schemas.
+    ///
+    /// What is certain becomes a step, what is likely a comment with a score, and all else is listed to be done.
+    Scaffold(scaffold::ScaffoldArgs),
 }
 
 pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
@@ -57,6 +62,7 @@ pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
         ContractCommand::Status(status) => status::run(status),
         ContractCommand::Promote(promote) => promote::promote(&args.contracts, promote),
         ContractCommand::Rollback(rollback) => promote::rollback(&args.contracts, rollback),
+        ContractCommand::Scaffold(scaffold) => scaffold::run(&args.contracts, scaffold),
     }
 }
 

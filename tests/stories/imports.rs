@@ -150,3 +150,37 @@ async fn a_document_with_a_mistake_is_not_written() {
         assert_eq!(output.status.code(), Some(2), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_first_mapping_is_written_once_and_can_be_printed() {
+    let world = World::start().await;
+    let scaffold = |arguments: &[&str]| {
+        crossdock()
+            .args(["contract", "scaffold", "orders", "v1", "v2"])
+            .args(arguments)
+            .arg("--contracts")
+            .arg(world.folder().join("contracts"))
+            .output()
+            .unwrap()
+    };
+    let mapping = world.folder().join("contracts/orders/v1-v2.map.yaml");
+    let before = fs::read_to_string(&mapping).unwrap();
+    let refused = scaffold(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("--force"), "{}", said(&refused));
+    assert_eq!(fs::read_to_string(&mapping).unwrap(), before);
+
+    let printed = scaffold(&["--stdout"]);
+    let text = String::from_utf8(printed.stdout).unwrap();
+    assert!(text.contains("# - move: { from: orderNo, to: orderId } # 0."), "{text}");
+    let written = scaffold(&["--force"]);
+    assert_eq!(written.status.code(), Some(0), "{}", said(&written));
+    assert_eq!(fs::read_to_string(&mapping).unwrap().trim(), text.trim());
+
+    let missing = crossdock()
+        .args(["contract", "scaffold", "orders", "v1", "v9"])
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("v9"), "{}", said(&missing));
+}
