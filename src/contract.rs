@@ -7,6 +7,7 @@
 mod arithmetic;
 mod combine;
 mod compile;
+pub mod containment;
 mod convert;
 mod document;
 pub mod import;
