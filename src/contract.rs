@@ -9,6 +9,7 @@ mod combine;
 mod compile;
 pub mod containment;
 mod convert;
+pub mod diff;
 mod document;
 pub mod import;
 mod openapi;
@@ -267,6 +268,19 @@ impl ContractVersion {
         };
         Ok((version, found))
     }
+}
+
+/// The document of a version among the files of its contract, followed by its overlays.
+pub fn version_files(files: &[SourceFile], version: &str) -> Option<Vec<SourceFile>> {
+    let is_version = |path: &Path| {
+        path.parent()
+            .and_then(Path::file_name)
+            .is_some_and(|name| name == version)
+    };
+    let document = files
+        .iter()
+        .find(|file| is_openapi(&file.path) && is_version(&file.path))?;
+    Some(with_overlays(document, files))
 }
 
 /// The operations of a document: its paths' methods, those without a key of their own (3.2) among them.

@@ -10,6 +10,8 @@
 #[path = "stories/harness.rs"]
 mod harness;
 
+#[path = "stories/contracts.rs"]
+mod contracts;
 #[path = "stories/imports.rs"]
 mod imports;
 #[path = "stories/lifecycle.rs"]

@@ -1,5 +1,6 @@
 //! `crossdock contract …`.
 
+mod diff;
 mod import;
 mod map;
 mod promote;
@@ -27,6 +28,11 @@ enum ContractCommand {
     /// says what was converted, what was given a name, and what the gateway will not enforce. What it writes is loaded
     /// first: a document with mistakes is not written. Nothing is fetched.
     Import(import::ImportArgs),
+    /// Tell what changed between two versions, for those who call.
+    ///
+    /// Every change is breaking, risky or safe: what channels send has to fit the newer version, what they receive has to
+    /// fit the older one. Exit code 1 if a change is as bad as `--fail-on` says.
+    Diff(diff::DiffArgs),
     /// Translate one document by hand, as the gateway would.
     ///
     /// Reads a request's body from standard input, in the version FROM, and writes it in the version TO. With
@@ -58,6 +64,7 @@ enum ContractCommand {
 pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ContractCommand::Import(import) => import::run(&args.contracts, import),
+        ContractCommand::Diff(diff) => diff::run(&args.contracts, diff),
         ContractCommand::Map(map) => map::run(&args.contracts, map),
         ContractCommand::Status(status) => status::run(status),
         ContractCommand::Promote(promote) => promote::promote(&args.contracts, promote),

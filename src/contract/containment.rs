@@ -137,5 +137,16 @@ impl Containment {
     }
 }
 
+/// The place of a member of what stands at a place: `customer.name`, quoted where the name is no word.
+pub(super) fn member_place(at: &str, name: &str) -> String {
+    let is_word = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-$@".contains(c));
+    let name = if is_word {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
+    };
+    if at.is_empty() { name } else { format!("{at}.{name}") }
+}
+
 #[cfg(test)]
 mod tests;

@@ -340,7 +340,7 @@ impl OpenApi {
     }
 
     /// The schema and all it is made of by `allOf` and `$ref`.
-    fn parts(&self, pointer: &str) -> Vec<String> {
+    pub(super) fn parts(&self, pointer: &str) -> Vec<String> {
         let mut parts: Vec<String> = Vec::new();
         let mut waiting = vec![pointer.to_owned()];
         while let Some(pointer) = waiting.pop() {

@@ -120,6 +120,19 @@ impl Sampler<'_> {
 
     /// An object that has what it must, without some names.
     pub(super) fn object(self, conj: &Conj, variant: usize, depth: usize, without: &[&str]) -> Option<Value> {
+        let wanted = conj.at_least(self.side, "minProperties");
+        self.wide(conj, wanted, variant, depth, without)
+    }
+
+    /// The same, of so many members at least.
+    pub(super) fn wide(
+        self,
+        conj: &Conj,
+        wanted: u64,
+        variant: usize,
+        depth: usize,
+        without: &[&str],
+    ) -> Option<Value> {
         let mut members = Map::new();
         let required = conj.required(self.side);
         for name in required.iter().filter(|name| !without.contains(&name.as_str())) {
@@ -128,7 +141,7 @@ impl Sampler<'_> {
                 self.at_depth(&conj.member(self.side, name), variant, depth + 1)?,
             );
         }
-        let wanted = usize::try_from(conj.at_least(self.side, "minProperties").min(ITEM_LIMIT)).ok()?;
+        let wanted = usize::try_from(wanted.min(ITEM_LIMIT)).ok()?;
         for name in conj.names(self.side) {
             let is_wanted = (!variant.is_multiple_of(2) && depth < 4) || members.len() < wanted;
             if is_wanted

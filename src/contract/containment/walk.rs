@@ -14,14 +14,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::canon::Canon;
 use super::conj::{Conj, ConjKey};
 use super::same::is_same;
 use super::sample::Sampler;
 use super::side::Side;
-use super::{Difference, Doubt};
+use super::{Difference, Doubt, member_place};
 
 /// Pairs of schemas that are compared at most.
 const STEP_LIMIT: usize = 200_000;
@@ -336,17 +336,7 @@ impl<'a> Walk<'a> {
         let mut place = String::new();
         for frame in &self.frames {
             match &frame.into {
-                Way::Member(name) | Way::Missing(name) => {
-                    let is_plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-$@".contains(c));
-                    if !place.is_empty() {
-                        place.push('.');
-                    }
-                    if is_plain {
-                        place.push_str(name);
-                    } else {
-                        place.push_str(&json!(name).to_string());
-                    }
-                }
+                Way::Member(name) | Way::Missing(name) => place = member_place(&place, name),
                 Way::Any(_) => place.push_str(if place.is_empty() { "*" } else { ".*" }),
                 Way::Item(position) => place.extend(["[", &position.to_string(), "]"]),
                 Way::Items(_) => place.push_str("[]"),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::conj::{Conj, count};
 use super::super::regular::{Length, shortest};
-use super::super::sample::fresh_name;
+use super::super::sample::{ITEM_LIMIT, fresh_name};
 use super::super::side::child;
 use super::super::types::Types;
 use super::{Finding, Walk, Way};
@@ -86,7 +86,17 @@ impl Walk<'_> {
             if is_met {
                 continue;
             }
-            let values = self.samples(sub);
+            let count = match limit(keyword) {
+                Some(limit) if keyword == "maxProperties" => limit.saturating_add(1),
+                _ => least,
+            };
+            let sampler = self.sampler();
+            let wide = |variant| sampler.wide(sub, count, variant, 0, &[]);
+            let values = if self.quiet > 0 || count > ITEM_LIMIT {
+                Vec::new()
+            } else {
+                (0..2).filter_map(wide).collect()
+            };
             holds &= self.find(&Finding {
                 sub,
                 part,
