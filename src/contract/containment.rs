@@ -21,7 +21,7 @@ use serde_json::Value;
 use canon::Canon;
 use conj::Conj;
 use side::Side;
-use walk::Walk;
+use walk::{Known, Walk};
 
 /// How long one comparison may take, unless somebody says otherwise.
 const BUDGET: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ pub struct Containment {
     sub: Side,
     sup: Side,
     canon: Canon,
+    known: Known,
     budget: Duration,
 }
 
@@ -95,6 +96,7 @@ impl Containment {
             canon: Canon::new(sub.clone(), sup.clone()),
             sub: Side::new(sub),
             sup: Side::new(sup),
+            known: Known::default(),
             budget: BUDGET,
         }
     }
@@ -106,6 +108,11 @@ impl Containment {
         self
     }
 
+    /// The same, between two comparisons.
+    pub fn set_budget(&mut self, budget: Duration) {
+        self.budget = budget;
+    }
+
     /// Whether the schema at a JSON Pointer of the one document (empty for the document itself) is within the schema at
     /// a pointer of the other.
     pub fn decide(&mut self, sub: &str, sup: &str) -> Answer {
@@ -113,7 +120,13 @@ impl Containment {
         let roots: (Arc<str>, Arc<str>) = (sub.into(), sup.into());
         let admitted = Conj::new(&self.sub, std::slice::from_ref(&roots.0), &roots.0);
         let is_broken = self.sub.flat(&roots.0).is_broken;
-        let mut walk = Walk::new((&self.sub, &self.sup), &mut self.canon, deadline, roots.clone());
+        let mut walk = Walk::new(
+            (&self.sub, &self.sup),
+            &mut self.canon,
+            &mut self.known,
+            deadline,
+            roots.clone(),
+        );
         if walk.within(&admitted, &roots.1) && !is_broken {
             return Answer::Proved;
         }
@@ -149,4 +162,4 @@ pub(super) fn member_place(at: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

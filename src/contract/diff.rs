@@ -10,10 +10,12 @@ mod operation;
 mod report;
 mod schema;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
@@ -21,6 +23,13 @@ use serde_json::Value;
 use super::containment::{Answer, Containment};
 use super::openapi::OpenApi;
 use crate::config::{Diagnostic, Severity, SourceFile};
+use schema::Edit;
+
+/// How long two schemas are compared; a document has hundreds of pairs.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// How long all of them are compared: what is left then is undecided.
+const WHOLE_BUDGET: Duration = Duration::from_mins(1);
 
 /// All changes from one version of a contract to another.
 #[derive(Clone, Debug)]
@@ -163,7 +172,11 @@ struct Differ<'a> {
     forth: Containment,
     /// The newer version within the older one: what is received.
     back: Containment,
+    deadline: Instant,
     answers: HashMap<(Way, String, String), Rc<Answer>>,
+    edits: HashMap<(String, String), Rc<Vec<Edit>>>,
+    /// Where pointers lead to in the older and the newer file: shared schemas are named by many operations.
+    places: RefCell<HashMap<(bool, String), Place>>,
     /// In the order of the documents.
     operations: Vec<String>,
     changes: Vec<Change>,
@@ -207,9 +220,12 @@ impl<'a> Differ<'a> {
         Self {
             older,
             newer,
+            deadline: Instant::now() + WHOLE_BUDGET,
             forth: Containment::new(old.clone(), new.clone()),
             back: Containment::new(new, old),
             answers: HashMap::new(),
+            edits: HashMap::new(),
+            places: RefCell::default(),
             operations: Vec::new(),
             changes: Vec::new(),
         }
@@ -221,12 +237,26 @@ impl<'a> Differ<'a> {
         if let Some(answer) = self.answers.get(&key) {
             return answer.clone();
         }
+        let budget = self.deadline.saturating_duration_since(Instant::now()).min(BUDGET);
+        self.forth.set_budget(budget);
+        self.back.set_budget(budget);
         let answer = Rc::new(match way {
             Way::Sent => self.forth.decide(older, newer),
             Way::Received => self.back.decide(newer, older),
         });
         self.answers.insert(key, answer.clone());
         answer
+    }
+
+    /// Where two schemas are written differently.
+    fn edits(&mut self, older: &str, newer: &str) -> Rc<Vec<Edit>> {
+        let key = (older.to_owned(), newer.to_owned());
+        let (own, its) = (self.older, self.newer);
+        let edits = self
+            .edits
+            .entry(key)
+            .or_insert_with(|| Rc::new(schema::edits(own, its, older, newer)));
+        edits.clone()
     }
 
     fn report(&mut self, scope: &Scope, found: Found) {
@@ -249,10 +279,27 @@ impl<'a> Differ<'a> {
             impact: found.impact,
             at: scope.place.clone(),
             what: found.what,
-            older: found.older.map(|pointer| place(self.older, &pointer)),
-            newer: found.newer.map(|pointer| place(self.newer, &pointer)),
+            older: found.older.map(|pointer| self.place(false, pointer)),
+            newer: found.newer.map(|pointer| self.place(true, pointer)),
             example: None,
         }
+    }
+
+    /// Where a pointer leads to in the file of a document.
+    fn place(&self, is_newer: bool, pointer: String) -> Place {
+        let key = (is_newer, pointer);
+        if let Some(place) = self.places.borrow().get(&key) {
+            return place.clone();
+        }
+        let document = if is_newer { self.newer } else { self.older };
+        let found = document.mistake(&key.1, "");
+        let place = Place {
+            file: found.file,
+            line: found.line,
+            column: found.column,
+        };
+        self.places.borrow_mut().insert(key, place.clone());
+        place
     }
 
     fn sorted(self) -> Vec<Change> {
@@ -273,16 +320,6 @@ impl Scope {
             place: place.into(),
             ..self.clone()
         }
-    }
-}
-
-/// Where a pointer leads to in a document's file.
-fn place(document: &OpenApi, pointer: &str) -> Place {
-    let found = document.mistake(pointer, "");
-    Place {
-        file: found.file,
-        line: found.line,
-        column: found.column,
     }
 }
 

@@ -228,14 +228,14 @@ pub(super) fn item(side: &Side, part: &str, position: usize) -> Option<Arc<str>>
     }
 }
 
-/// A count as JSON Schema writes it: `3`, or `3.0`.
+/// A count as JSON Schema writes it: `3`, or `3.0`. One that no value can reach is the greatest there is.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "held against both ends before"
+    reason = "a cast of a float stops at either end"
 )]
 pub(super) fn count(value: &Value) -> Option<u64> {
-    let whole = |number: f64| (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as u64);
+    let whole = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
     value.as_u64().or_else(|| whole(value.as_f64()?))
 }
 

@@ -35,6 +35,13 @@ const FINDING_LIMIT: usize = 256;
 /// Documents that are tried to confirm one difference.
 const TRY_LIMIT: usize = 16;
 
+/// What holds between two documents, whatever else is asked of them.
+#[derive(Default)]
+pub(super) struct Known {
+    held: HashSet<Pair>,
+    same: RefCell<HashMap<PartPair, bool>>,
+}
+
 /// One comparison of two schemas.
 pub(super) struct Walk<'a> {
     pub(super) sub: &'a Side,
@@ -50,8 +57,7 @@ pub(super) struct Walk<'a> {
     quiet: usize,
     steps: usize,
     is_exhausted: bool,
-    same: RefCell<HashMap<PartPair, bool>>,
-    held: HashSet<Pair>,
+    known: &'a mut Known,
     failed: HashSet<Pair>,
     open: Vec<(Pair, usize)>,
     /// The lowest open pair that was relied on.
@@ -99,6 +105,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         sides: (&'a Side, &'a Side),
         canon: &'a mut Canon,
+        known: &'a mut Known,
         deadline: Instant,
         roots: (Arc<str>, Arc<str>),
     ) -> Self {
@@ -114,8 +121,7 @@ impl<'a> Walk<'a> {
             quiet: 0,
             steps: 0,
             is_exhausted: false,
-            same: RefCell::default(),
-            held: HashSet::new(),
+            known,
             failed: HashSet::new(),
             open: Vec::new(),
             relied_on: usize::MAX,
@@ -128,7 +134,7 @@ impl<'a> Walk<'a> {
             return true;
         }
         let pair = (sub.key(), sup.clone());
-        if self.held.contains(&pair) {
+        if self.known.held.contains(&pair) {
             return true;
         }
         if self.quiet > 0 && self.failed.contains(&pair) {
@@ -160,7 +166,11 @@ impl<'a> Walk<'a> {
         // What rests on a pair that is still open is known once that one is.
         if self.relied_on >= index {
             self.relied_on = usize::MAX;
-            let known = if is_within { &mut self.held } else { &mut self.failed };
+            let known = if is_within {
+                &mut self.known.held
+            } else {
+                &mut self.failed
+            };
             if !self.is_exhausted {
                 known.insert(pair);
             }
@@ -232,10 +242,10 @@ impl<'a> Walk<'a> {
     fn has_same(&self, sub: &Conj, part: &Arc<str>) -> bool {
         sub.parts.iter().any(|own| {
             let pair = (own.clone(), part.clone());
-            let known = self.same.borrow().get(&pair).copied();
+            let known = self.known.same.borrow().get(&pair).copied();
             known.unwrap_or_else(|| {
                 let is_same = is_same((self.sub, own), (self.sup, part));
-                self.same.borrow_mut().insert(pair, is_same);
+                self.known.same.borrow_mut().insert(pair, is_same);
                 is_same
             })
         })

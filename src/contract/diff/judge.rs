@@ -2,20 +2,25 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{Edit, Effect, edits, short};
-use super::{Differ, Found, Impact, Scope, Way, place};
+use super::schema::{Edit, Effect, short};
+use super::{Differ, Found, Impact, Scope, Way};
 use crate::contract::containment::{Answer, Difference, Doubt};
 
 impl Differ<'_> {
     /// Compares the schemas at two pointers, whose values go the scope's way. `is_problem` where they tell of failures.
     pub(super) fn schemas(&mut self, scope: &Scope, older: &str, newer: &str, is_problem: bool) {
+        // Named once, shared schemas are compared once.
+        let resolved = self.older.resolve(older).zip(self.newer.resolve(newer));
+        let (older, newer) = resolved
+            .as_ref()
+            .map_or((older, newer), |(older, newer)| (older, newer));
         let answer = self.answer(scope.way, older, newer);
         let (differences, doubts): (&[Difference], &[Doubt]) = match &*answer {
             Answer::Proved => (&[], &[]),
             Answer::Refuted { differences, doubts } => (differences, doubts),
             Answer::Unknown(doubts) => (&[], doubts),
         };
-        let edits = edits(self.older, self.newer, older, newer);
+        let edits = self.edits(older, newer);
         let mut refuting: Vec<Option<&Difference>> = vec![None; edits.len()];
         let mut unexplained = Vec::new();
         for difference in differences {
@@ -126,12 +131,10 @@ impl Differ<'_> {
                 rule: format!("{}-{rule}", scope.subject),
                 impact: Impact::Breaking,
                 what,
-                older: None,
-                newer: None,
+                older: Some(older.to_owned()),
+                newer: Some(newer.to_owned()),
             },
         );
-        change.older = Some(place(self.older, older));
-        change.newer = Some(place(self.newer, newer));
         change.example = Some(difference.value.clone());
         self.push(change);
     }

@@ -3,10 +3,12 @@
 mod operations;
 mod report;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Impact::{Breaking, Risky, Safe};
 use super::*;
+use crate::contract::containment::tests::pairs;
 
 /// A version's file with this text.
 fn file(version: &str, document: &Value) -> SourceFile {
@@ -511,4 +513,30 @@ fn a_document_that_cannot_be_read_is_a_mistake_with_its_place() {
     let mistakes = Comparison::new("t", &[file("v1", &exchanging(&json!(true)))], &[file("v2", &broken)]).unwrap_err();
     assert_eq!(mistakes[0].file.to_string_lossy(), "contracts/t/v2/openapi.yaml");
     assert!(mistakes[0].message.contains("2.0"), "{mistakes:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However two schemas are written, it is containment that decides.
+    #[test]
+    fn a_change_breaks_exactly_where_containment_says_so((old, new) in pairs()) {
+        let (older, newer) = (exchanging(&old), exchanging(&new));
+        let comparison = compare(&older, &newer);
+        let place = "/components/schemas/Thing";
+        for (side, answer) in [
+            (Side::Request, Containment::new(older.clone(), newer.clone()).decide(place, place)),
+            (Side::Response, Containment::new(newer.clone(), older.clone()).decide(place, place)),
+        ] {
+            let found = rules(&comparison, side);
+            let worst = found.iter().map(|(_, impact)| *impact).min().unwrap_or(Safe);
+            match answer {
+                // A member that is no longer described is risky even where it is still taken.
+                Answer::Proved => prop_assert_ne!(worst, Breaking, "{:#?}", comparison.changes),
+                Answer::Refuted { .. } => prop_assert_ne!(worst, Safe, "{:#?}", comparison.changes),
+                Answer::Unknown(_) => prop_assert_eq!(worst, Risky, "{:#?}", comparison.changes),
+            }
+        }
+        prop_assert!(compare(&older, &older).changes.is_empty());
+    }
 }
