@@ -5,6 +5,7 @@
 //! them into another (`translation`).
 
 mod arithmetic;
+pub mod check;
 mod combine;
 mod compile;
 pub mod containment;

@@ -1,0 +1,476 @@
+//! Draws documents from a schema, with a bias towards what breaks mappings: bounds, every code, every combination of
+//! optional fields, numbers in all spellings, texts from all corners of Unicode, dates that hardly exist.
+//!
+//! The same seed draws the same documents. What is drawn for a single field comes from a pool that the production
+//! validator has sifted; whole documents are sifted by the caller, and what does not conform is counted, never hidden.
+
+mod pattern;
+mod pool;
+
+use std::collections::{BTreeMap, HashMap};
+
+use fastrand::Rng;
+use serde_json::{Map, Value};
+
+use super::sample::Sample;
+use crate::contract::openapi::{OpenApi, push_token};
+use pool::Pool;
+
+/// Values in an ordinary document, as a goal: past it, only what is required is drawn.
+const ORDINARY_SIZE: usize = 160;
+
+/// Values in a document that stretches its lists to their bounds.
+const WIDE_SIZE: usize = 24_000;
+
+/// Every so many documents one is wide.
+const WIDE_EVERY: u64 = 400;
+
+/// Schemas inside schemas that are followed; whatever is deeper is left out or does not conform.
+const DEPTH_LIMIT: usize = 40;
+
+/// Schemas that apply to one value at once.
+const PART_LIMIT: usize = 64;
+
+/// Draws documents from the schemas of one `OpenAPI` document.
+pub(in crate::contract) struct Generator<'d> {
+    document: &'d OpenApi,
+    rng: Rng,
+    seed: u64,
+    pools: HashMap<String, Pool>,
+    /// How often each object was drawn, to walk through which of its fields are present.
+    objects: HashMap<String, u64>,
+    /// How often each listed code or choice was drawn.
+    turns: HashMap<String, u64>,
+    drawn: u64,
+    left: usize,
+    is_wide: bool,
+}
+
+/// A value may be one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl<'d> Generator<'d> {
+    pub(in crate::contract) fn new(document: &'d OpenApi, seed: u64) -> Self {
+        Self {
+            document,
+            rng: Rng::with_seed(seed),
+            seed,
+            pools: HashMap::new(),
+            objects: HashMap::new(),
+            turns: HashMap::new(),
+            drawn: 0,
+            left: 0,
+            is_wide: false,
+        }
+    }
+
+    /// A document of the schema at a pointer. Most conform to it; whether this one does, a validator says.
+    pub(in crate::contract) fn draw(&mut self, pointer: &str) -> Sample {
+        self.drawn += 1;
+        self.is_wide = self.drawn.is_multiple_of(WIDE_EVERY);
+        self.left = if self.is_wide { WIDE_SIZE } else { ORDINARY_SIZE };
+        self.value(pointer, 0)
+    }
+
+    fn value(&mut self, pointer: &str, depth: usize) -> Sample {
+        self.left = self.left.saturating_sub(1);
+        if depth > DEPTH_LIMIT {
+            return Sample::Null;
+        }
+        let parts = self.parts(pointer);
+        if let Some(listed) = self.listed(pointer, &parts) {
+            return listed;
+        }
+        match self.choose_type(&parts) {
+            Type::Null => Sample::Null,
+            Type::Bool => Sample::Bool(self.rng.bool()),
+            kind @ (Type::Number | Type::String) => self.scalar(pointer, &parts, kind),
+            Type::Array => self.array(&parts, depth),
+            Type::Object => self.object(pointer, &parts, depth),
+        }
+    }
+
+    /// The schema and everything that applies beside it: what `$ref` and `allOf` lead to, and one of each choice.
+    fn parts(&mut self, pointer: &str) -> Vec<String> {
+        let document = self.document;
+        let mut parts: Vec<String> = Vec::new();
+        let mut waiting = vec![pointer.to_owned()];
+        while let Some(pointer) = waiting.pop() {
+            if parts.len() == PART_LIMIT || parts.contains(&pointer) {
+                continue;
+            }
+            let Value::Object(schema) = document.at(&pointer) else {
+                continue;
+            };
+            if let Some(Value::String(reference)) = schema.get("$ref") {
+                waiting.extend(reference.strip_prefix('#').map(str::to_owned));
+            }
+            let count = |keyword: &str| schema.get(keyword).and_then(Value::as_array).map_or(0, Vec::len);
+            waiting.extend((0..count("allOf")).map(|position| format!("{pointer}/allOf/{position}")));
+            for keyword in ["oneOf", "anyOf"] {
+                let count = count(keyword);
+                if count > 0 {
+                    let place = format!("{pointer}/{keyword}");
+                    let turn = self.turn(&place, count);
+                    waiting.push(format!("{place}/{turn}"));
+                }
+            }
+            if schema.contains_key("if") {
+                let branch = if self.rng.bool() { "then" } else { "else" };
+                if branch == "then" {
+                    waiting.push(format!("{pointer}/if"));
+                }
+                waiting.push(format!("{pointer}/{branch}"));
+            }
+            parts.push(pointer);
+        }
+        parts
+    }
+
+    /// Half of the time the next in turn, so that each comes up; else any.
+    fn turn(&mut self, place: &str, count: usize) -> usize {
+        if self.rng.bool() {
+            return self.rng.usize(..count);
+        }
+        let turn = self.turns.entry(place.to_owned()).or_default();
+        *turn += 1;
+        usize::try_from((*turn - 1) % count as u64).unwrap_or_default()
+    }
+
+    fn schemas<'p>(&self, parts: &'p [String]) -> impl Iterator<Item = (&'p str, &'d Map<String, Value>)> {
+        let document = self.document;
+        parts
+            .iter()
+            .filter_map(move |part| Some((part.as_str(), document.at(part).as_object()?)))
+    }
+
+    /// A value of `const` or `enum`.
+    fn listed(&mut self, pointer: &str, parts: &[String]) -> Option<Sample> {
+        let constant = self.schemas(parts).find_map(|(_, schema)| schema.get("const"));
+        if let Some(constant) = constant {
+            return Some(Sample::of_plain(constant));
+        }
+        let lists: Vec<&Vec<Value>> = self
+            .schemas(parts)
+            .filter_map(|(_, schema)| schema.get("enum")?.as_array())
+            .collect();
+        let (first, others) = lists.split_first()?;
+        let allowed: Vec<&Value> = first
+            .iter()
+            .filter(|value| others.iter().all(|other| other.contains(value)))
+            .collect();
+        if allowed.is_empty() {
+            return Some(Sample::Null);
+        }
+        let turn = self.turn(&format!("{pointer}/enum"), allowed.len());
+        Some(Sample::of_plain(allowed[turn]))
+    }
+
+    fn choose_type(&mut self, parts: &[String]) -> Type {
+        use Type::{Array, Bool, Null, Number, Object, String};
+        let mut types = vec![Null, Bool, Number, String, Array, Object];
+        let mut is_said = false;
+        let mut hints = Vec::new();
+        for (_, schema) in self.schemas(parts) {
+            let named: Option<Vec<&str>> = match schema.get("type") {
+                Some(Value::String(name)) => Some(vec![name]),
+                Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect()),
+                _ => None,
+            };
+            if let Some(named) = named {
+                is_said = true;
+                types.retain(|kind| {
+                    named.iter().any(|name| match *name {
+                        "null" => *kind == Null,
+                        "boolean" => *kind == Bool,
+                        "number" | "integer" => *kind == Number,
+                        "string" => *kind == String,
+                        "array" => *kind == Array,
+                        _ => *kind == Object,
+                    })
+                });
+            }
+            for (kind, keywords) in [
+                (
+                    Object,
+                    &["properties", "required", "additionalProperties", "patternProperties"][..],
+                ),
+                (Array, &["items", "prefixItems", "minItems", "maxItems"][..]),
+                (String, &["pattern", "format", "minLength", "maxLength"][..]),
+                (
+                    Number,
+                    &[
+                        "minimum",
+                        "maximum",
+                        "multipleOf",
+                        "exclusiveMinimum",
+                        "exclusiveMaximum",
+                    ][..],
+                ),
+            ] {
+                if keywords.iter().any(|keyword| schema.contains_key(*keyword)) {
+                    hints.push(kind);
+                }
+            }
+        }
+        if !is_said && !hints.is_empty() && self.rng.u8(..100) > 2 {
+            return hints[self.rng.usize(..hints.len())];
+        }
+        if types.is_empty() {
+            return Null;
+        }
+        // Null is one edge of many.
+        if types.len() > 1 && types.contains(&Null) {
+            if self.rng.u8(..100) < 12 {
+                return Null;
+            }
+            types.retain(|kind| *kind != Null);
+        }
+        if !is_said && self.left == 0 {
+            return String;
+        }
+        types[self.rng.usize(..types.len())]
+    }
+
+    fn scalar(&mut self, pointer: &str, parts: &[String], kind: Type) -> Sample {
+        let key = format!("{}{pointer}", if kind == Type::Number { '#' } else { '"' });
+        if !self.pools.contains_key(&key) {
+            let hash = blake3::hash(key.as_bytes());
+            let own = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
+            let schemas: Vec<_> = self.schemas(parts).map(|(_, schema)| schema).collect();
+            let rng = Rng::with_seed(self.seed ^ own);
+            let validator = self.document.validator(pointer).ok();
+            let pool = if kind == Type::Number {
+                Pool::of_numbers(&schemas, rng, validator.as_deref())
+            } else {
+                Pool::of_texts(&schemas, rng, validator.as_deref())
+            };
+            self.pools.insert(key.clone(), pool);
+        }
+        match self.pools.get_mut(&key) {
+            Some(pool) => pool.take(&mut self.rng),
+            None => Sample::Null,
+        }
+    }
+
+    fn array(&mut self, parts: &[String], depth: usize) -> Sample {
+        let bound = |keyword: &'static str| {
+            let bounds = self
+                .schemas(parts)
+                .filter_map(move |(_, schema)| schema.get(keyword)?.as_u64());
+            bounds.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX))
+        };
+        let least = bound("minItems").max().unwrap_or(0);
+        let most = bound("maxItems").min();
+        let is_unique = self
+            .schemas(parts)
+            .any(|(_, schema)| schema.get("uniqueItems") == Some(&Value::Bool(true)));
+        let mut items = None;
+        let mut prefix = Vec::new();
+        for (part, schema) in self.schemas(parts) {
+            if let Some(Value::Array(listed)) = schema.get("prefixItems") {
+                prefix = (0..listed.len())
+                    .map(|position| format!("{part}/prefixItems/{position}"))
+                    .collect();
+            }
+            match schema.get("items") {
+                Some(Value::Object(_)) => items = Some(Some(format!("{part}/items"))),
+                Some(Value::Bool(false)) => items = Some(None),
+                _ => {}
+            }
+        }
+        let most = if items == Some(None) { Some(prefix.len()) } else { most };
+        let wanted = self.count(least, most, depth);
+        let mut elements: Vec<Sample> = Vec::with_capacity(wanted.min(1_024));
+        let mut tries = 0;
+        while elements.len() < wanted {
+            let item = prefix.get(elements.len()).cloned().or_else(|| items.clone().flatten());
+            let element = match item {
+                Some(item) => self.value(&item, depth + 1),
+                None => Sample::Str(format!("item {}", elements.len())),
+            };
+            tries += 1;
+            if is_unique && elements.contains(&element) && tries < 20 * (wanted + 1) {
+                continue;
+            }
+            elements.push(element);
+            // A document must end, even if its lists could go on.
+            if self.left == 0 && elements.len() >= least && elements.len() > 1 {
+                break;
+            }
+        }
+        Sample::Arr(elements)
+    }
+
+    fn count(&mut self, least: usize, most: Option<usize>, depth: usize) -> usize {
+        let cap = |count: usize| count.max(least).min(most.unwrap_or(usize::MAX));
+        if self.left == 0 {
+            return least;
+        }
+        if self.is_wide {
+            // One list to its bound, those inside it as short as may be.
+            let bound = most.unwrap_or(least + 50);
+            let room = self.left / (8 * (depth + 1));
+            return if depth <= 3 { cap(bound.min(room.max(2))) } else { least };
+        }
+        match self.rng.u8(..100) {
+            0..30 => least,
+            30..55 => cap(least + 1),
+            55..75 => cap(2),
+            75..95 => cap(3),
+            // Within reach, the bound itself.
+            _ => cap(most.filter(|most| *most <= 25).unwrap_or(5)),
+        }
+    }
+
+    fn object(&mut self, pointer: &str, parts: &[String], depth: usize) -> Sample {
+        let mut properties: BTreeMap<&'d str, String> = BTreeMap::new();
+        let mut required: Vec<&'d str> = Vec::new();
+        let mut extra = Some(None);
+        let mut patterns = Vec::new();
+        let (mut least, mut most) = (0, usize::MAX);
+        for (part, schema) in self.schemas(parts) {
+            if let Some(Value::Object(members)) = schema.get("properties") {
+                for name in members.keys() {
+                    let mut place = format!("{part}/properties");
+                    push_token(&mut place, name);
+                    properties.entry(name).or_insert(place);
+                }
+            }
+            if let Some(Value::Array(names)) = schema.get("required") {
+                required.extend(names.iter().filter_map(Value::as_str));
+            }
+            for keyword in ["additionalProperties", "unevaluatedProperties"] {
+                match schema.get(keyword) {
+                    Some(Value::Bool(false)) => extra = None,
+                    Some(Value::Object(_)) if extra.is_some() => extra = Some(Some(format!("{part}/{keyword}"))),
+                    _ => {}
+                }
+            }
+            if let Some(Value::Object(members)) = schema.get("patternProperties") {
+                for name in members.keys() {
+                    let mut place = format!("{part}/patternProperties");
+                    push_token(&mut place, name);
+                    patterns.push((name.as_str(), place));
+                }
+            }
+            let bound = |keyword: &str| Some(usize::try_from(schema.get(keyword)?.as_u64()?).unwrap_or(usize::MAX));
+            least = least.max(bound("minProperties").unwrap_or(0));
+            most = most.min(bound("maxProperties").unwrap_or(usize::MAX));
+        }
+        let mut present = self.present(pointer, &properties, &required, depth);
+        while present.len() > most {
+            let Some(position) = present.iter().rposition(|name| !required.contains(name)) else {
+                break;
+            };
+            present.remove(position);
+        }
+        let mut members: Vec<(String, Sample)> = Vec::with_capacity(present.len());
+        for name in present {
+            let value = match properties.get(name) {
+                Some(place) => self.value(place, depth + 1),
+                // Required, and of any kind.
+                None => Sample::Str("any".to_owned()),
+            };
+            members.push((name.to_owned(), value));
+        }
+        self.add_extras(&mut members, extra.as_ref(), &patterns, (least, most), depth);
+        Sample::Obj(members)
+    }
+
+    /// Which fields an object has this time: first all, none but the required, each alone, each missing; then any.
+    fn present(
+        &mut self,
+        pointer: &str,
+        properties: &BTreeMap<&'d str, String>,
+        required: &[&'d str],
+        depth: usize,
+    ) -> Vec<&'d str> {
+        let optional: Vec<&'d str> = properties
+            .keys()
+            .copied()
+            .filter(|name| !required.contains(name))
+            .collect();
+        let turn = self.objects.entry(pointer.to_owned()).or_default();
+        let now = usize::try_from(*turn).unwrap_or(usize::MAX);
+        *turn += 1;
+        let mut names: Vec<&'d str> = Vec::new();
+        for name in required {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        if self.left == 0 || depth + 2 > DEPTH_LIMIT / 2 || (self.is_wide && depth > 1) {
+            return names;
+        }
+        let count = optional.len();
+        let share = [20, 50, 80][self.rng.usize(..3)];
+        for (position, name) in optional.into_iter().enumerate() {
+            let is_present = match now {
+                0 => true,
+                1 => false,
+                _ if now < 2 + count => position == now - 2,
+                _ if now < 2 + 2 * count => position != now - 2 - count,
+                _ => self.rng.u8(..100) < share,
+            };
+            if is_present {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Members that no property names, where the schema lets them in.
+    fn add_extras(
+        &mut self,
+        members: &mut Vec<(String, Sample)>,
+        extra: Option<&Option<String>>,
+        patterns: &[(&str, String)],
+        (least, most): (usize, usize),
+        depth: usize,
+    ) {
+        let missing = least.saturating_sub(members.len());
+        let schema = extra.and_then(Option::as_ref);
+        // A schema for other members is an invitation; its absence only a gap.
+        let chance = if schema.is_some() { 70 } else { 8 };
+        let wanted = match (extra, self.rng.u8(..100) < chance) {
+            (None, _) => 0,
+            (Some(_), true) => missing.max(self.rng.usize(1..=3)),
+            (Some(_), false) => missing,
+        };
+        for _ in 0..wanted.min(1_000) {
+            if members.len() >= most {
+                return;
+            }
+            let name = pool::member_name(&mut self.rng, members.len());
+            if members.iter().any(|(member, _)| *member == name) {
+                continue;
+            }
+            let value = match schema {
+                Some(place) => self.value(place, depth + 1),
+                None => Sample::Str("x".to_owned()),
+            };
+            members.push((name, value));
+        }
+        for (written, place) in patterns {
+            if members.len() < most && self.left > 0 && self.rng.u8(..100) < 60 {
+                let name = pattern::Pattern::parse(written).map(|pattern| pattern.any(&mut self.rng));
+                if let Some(name) = name.filter(|name| members.iter().all(|(member, _)| member != name)) {
+                    let value = self.value(place, depth + 1);
+                    members.push((name, value));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
