@@ -8,6 +8,7 @@ mod pattern;
 mod pool;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use fastrand::Rng;
 use serde_json::{Map, Value};
@@ -23,7 +24,7 @@ const ORDINARY_SIZE: usize = 160;
 const WIDE_SIZE: usize = 24_000;
 
 /// Every so many documents one is wide.
-const WIDE_EVERY: u64 = 400;
+const WIDE_EVERY: u64 = 250;
 
 /// Schemas inside schemas that are followed; whatever is deeper is left out or does not conform.
 const DEPTH_LIMIT: usize = 40;
@@ -44,6 +45,8 @@ pub(in crate::contract) struct Generator<'d> {
     drawn: u64,
     left: usize,
     is_wide: bool,
+    /// What each pool gave in this document, if it is to give the same throughout: some mappings want values to agree.
+    given: Option<HashMap<String, Sample>>,
 }
 
 /// A value may be one of these.
@@ -69,6 +72,7 @@ impl<'d> Generator<'d> {
             drawn: 0,
             left: 0,
             is_wide: false,
+            given: None,
         }
     }
 
@@ -77,7 +81,15 @@ impl<'d> Generator<'d> {
         self.drawn += 1;
         self.is_wide = self.drawn.is_multiple_of(WIDE_EVERY);
         self.left = if self.is_wide { WIDE_SIZE } else { ORDINARY_SIZE };
+        self.given = self.rng.bool().then(HashMap::new);
         self.value(pointer, 0)
+    }
+
+    /// Draws a value seldom from now on, as one that a mapping refuses.
+    pub(in crate::contract) fn demote(&mut self, value: &Sample) {
+        for pool in self.pools.values_mut() {
+            pool.demote(value);
+        }
     }
 
     fn value(&mut self, pointer: &str, depth: usize) -> Sample {
@@ -241,11 +253,20 @@ impl<'d> Generator<'d> {
     }
 
     fn scalar(&mut self, pointer: &str, parts: &[String], kind: Type) -> Sample {
-        let key = format!("{}{pointer}", if kind == Type::Number { '#' } else { '"' });
+        let schemas: Vec<_> = self.schemas(parts).map(|(_, schema)| schema).collect();
+        // Fields that are described alike share their values.
+        let mut key = String::from(if kind == Type::Number { "number" } else { "text" });
+        for schema in &schemas {
+            let telling = schema
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "description" | "title" | "$ref"));
+            for (name, value) in telling {
+                let _ = write!(key, ";{name}={value}");
+            }
+        }
         if !self.pools.contains_key(&key) {
             let hash = blake3::hash(key.as_bytes());
             let own = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
-            let schemas: Vec<_> = self.schemas(parts).map(|(_, schema)| schema).collect();
             let rng = Rng::with_seed(self.seed ^ own);
             let validator = self.document.validator(pointer).ok();
             let pool = if kind == Type::Number {
@@ -255,10 +276,17 @@ impl<'d> Generator<'d> {
             };
             self.pools.insert(key.clone(), pool);
         }
-        match self.pools.get_mut(&key) {
-            Some(pool) => pool.take(&mut self.rng),
-            None => Sample::Null,
+        if let Some(given) = self.given.as_ref().and_then(|given| given.get(&key)) {
+            return given.clone();
         }
+        let Some(pool) = self.pools.get_mut(&key) else {
+            return Sample::Null;
+        };
+        let value = pool.take(&mut self.rng);
+        if let Some(given) = &mut self.given {
+            given.insert(key, value.clone());
+        }
+        value
     }
 
     fn array(&mut self, parts: &[String], depth: usize) -> Sample {
@@ -412,7 +440,11 @@ impl<'d> Generator<'d> {
             return names;
         }
         let count = optional.len();
-        let share = [20, 50, 80][self.rng.usize(..3)];
+        let share = if self.is_wide {
+            80
+        } else {
+            [20, 50, 80][self.rng.usize(..3)]
+        };
         for (position, name) in optional.into_iter().enumerate() {
             let is_present = match now {
                 0 => true,

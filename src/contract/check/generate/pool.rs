@@ -149,15 +149,24 @@ const ALPHABETS: &[&str] = &[
     "é\u{301}",
 ];
 
+/// Of a hundred values, so many are of those that some step refuses.
+const SELDOM_PERCENT: u8 = 4;
+
 /// Values for one field, the edges first.
 pub(super) struct Pool {
     values: Vec<Sample>,
     next: usize,
+    /// Values that were refused. Were they as frequent as the others, hardly any document would pass.
+    seldom: Vec<Sample>,
 }
 
 impl Pool {
     /// The next in turn, or any.
     pub(super) fn take(&mut self, rng: &mut Rng) -> Sample {
+        let is_seldom = self.values.is_empty() || rng.u8(..100) < SELDOM_PERCENT;
+        if is_seldom && !self.seldom.is_empty() {
+            return self.seldom[rng.usize(..self.seldom.len())].clone();
+        }
         if self.values.is_empty() {
             return Sample::Null;
         }
@@ -168,6 +177,13 @@ impl Pool {
             rng.usize(..self.values.len())
         };
         self.values[position].clone()
+    }
+
+    /// Takes a value seldom from now on.
+    pub(super) fn demote(&mut self, value: &Sample) {
+        if let Some(position) = self.values.iter().position(|known| known == value) {
+            self.seldom.push(self.values.remove(position));
+        }
     }
 
     pub(super) fn of_texts(schemas: &[&Map<String, Value>], mut rng: Rng, validator: Option<&Validator<Tape>>) -> Self {
@@ -311,7 +327,11 @@ impl Pool {
                 values.push(candidate);
             }
         }
-        Self { values, next: 0 }
+        Self {
+            values,
+            next: 0,
+            seldom: Vec::new(),
+        }
     }
 }
 

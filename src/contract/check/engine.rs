@@ -1,0 +1,277 @@
+//! The one place where the check touches the engine that serves requests: bodies on their way between two versions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jsonschema::Validator;
+
+use super::generate::Generator;
+use super::sample::Sample;
+use crate::contract::openapi::{PARAMETERS, push_token};
+use crate::contract::operation::StatusKey;
+use crate::contract::{Contract, ContractVersion, Operation, Translation, Unmappable};
+use crate::json::{Document, Tape};
+
+/// How many path values are tried until one can be translated.
+const PATH_TRIES: usize = 200;
+
+/// One kind of body on its way between two versions, there and back.
+pub(super) struct Lens<'c> {
+    /// What it carries: the schema's name, else its first use.
+    pub(super) name: String,
+    /// Where such bodies are sent: `request of createOrder`, `200 of getOrder`.
+    pub(super) uses: Vec<String>,
+    /// Positions of the versions it passes, the source first.
+    pub(super) versions: Vec<usize>,
+    /// Where the body's schema stands in each of them.
+    pub(super) schemas: Vec<String>,
+    pub(super) source: &'c ContractVersion,
+    pub(super) target: &'c ContractVersion,
+    pub(super) source_validator: Arc<Validator<Tape>>,
+    pub(super) target_validator: Arc<Validator<Tape>>,
+    there: Leg,
+    back: Leg,
+    /// The single steps of a longer way.
+    steps: Vec<Leg>,
+}
+
+/// A body on its way through one translation.
+struct Leg {
+    translation: Translation,
+    part: Part,
+    headers: HeaderMap,
+}
+
+enum Part {
+    /// With path values the translation can carry.
+    Request(Vec<String>),
+    Response(StatusCode),
+}
+
+/// A request's body, or the answer with a status.
+#[derive(Clone, Copy)]
+enum Kind {
+    Request,
+    Response(u16),
+}
+
+impl Lens<'_> {
+    /// Through the production engine, to the target version.
+    pub(super) fn map(&self, body: &Document) -> Result<Bytes, Unmappable> {
+        self.there.map(body)
+    }
+
+    /// And back to the source version.
+    pub(super) fn back(&self, body: &Document) -> Result<Bytes, Unmappable> {
+        self.back.map(body)
+    }
+
+    /// Which step of the way refuses a body, and the body as it reached that step.
+    pub(super) fn refusing_step(&self, body: &Document) -> Option<(usize, Unmappable, Sample)> {
+        let mut body = body.clone();
+        for (index, leg) in self.steps.iter().enumerate() {
+            match leg.map(&body) {
+                Ok(mapped) => body = Document::parse(mapped).ok()?,
+                Err(refused) => return Some((index, refused, Sample::of(body.root()))),
+            }
+        }
+        None
+    }
+
+    /// A body after one step of the way.
+    pub(super) fn step(&self, leg: usize, body: &Document) -> Option<Document> {
+        Document::parse(self.steps.get(leg)?.map(body).ok()?).ok()
+    }
+
+    /// Differs from lens to lens, and stays the same from run to run.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        for (version, schema) in self.versions.iter().zip(&self.schemas) {
+            hasher.update(&version.to_le_bytes());
+            hasher.update(schema.as_bytes());
+        }
+        u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().unwrap_or_default())
+    }
+
+    /// Whether it passes versions in between.
+    pub(super) fn is_composed(&self) -> bool {
+        self.versions.len() > 2
+    }
+}
+
+impl Leg {
+    fn map(&self, body: &Document) -> Result<Bytes, Unmappable> {
+        let mut headers = self.headers.clone();
+        let mapped = match &self.part {
+            Part::Request(values) => self.translation.request(values, None, &mut headers, Some(body))?.body,
+            Part::Response(status) => self.translation.response(*status, &mut headers, Some(body))?.body,
+        };
+        Ok(mapped.unwrap_or_default())
+    }
+}
+
+/// All kinds of JSON bodies that travel from one version to another, each once, however many operations share it.
+pub(super) fn lenses<'c>(contract: &'c Contract, from: usize, to: usize) -> Vec<Lens<'c>> {
+    let mut found: Vec<Lens<'c>> = Vec::new();
+    let way: Vec<usize> = if from < to {
+        (from..=to).collect()
+    } else {
+        (to..=from).rev().collect()
+    };
+    for operation in &contract.versions[from].operations {
+        let mut kinds: Vec<(Kind, String)> = Vec::new();
+        for media in operation.body.iter().flat_map(|body| &body.media) {
+            kinds.push((Kind::Request, media.name.clone()));
+        }
+        for response in &operation.responses {
+            let code = match response.status {
+                StatusKey::Exactly(code) => Some(code),
+                StatusKey::Range(hundred) => (0..100)
+                    .map(|rest| hundred * 100 + rest)
+                    .find(|code| is_left_to(operation, *code, response.status)),
+                StatusKey::Default => [500_u16, 400, 404, 422, 200]
+                    .into_iter()
+                    .chain(400..600)
+                    .find(|code| is_left_to(operation, *code, response.status)),
+            };
+            kinds.extend(code.into_iter().flat_map(|code| {
+                response
+                    .media
+                    .iter()
+                    .map(move |media| (Kind::Response(code), media.name.clone()))
+            }));
+        }
+        for (kind, media) in kinds {
+            let Some(lens) = lens(contract, &operation.id, &way, kind, &media) else {
+                continue;
+            };
+            match found.iter_mut().find(|known| known.schemas == lens.schemas) {
+                Some(known) => known.uses.extend(lens.uses),
+                None => found.push(lens),
+            }
+        }
+    }
+    found
+}
+
+fn is_left_to(operation: &Operation, code: u16, key: StatusKey) -> bool {
+    operation.response(code).is_some_and(|response| response.status == key)
+}
+
+fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: &str) -> Option<Lens<'c>> {
+    let (mut legs, mut schemas, mut status) = (Vec::new(), Vec::new(), kind);
+    schemas.push(schema(contract, way[0], id, kind, media)?);
+    for pair in way.windows(2) {
+        let leg = leg(contract, id, pair[0], pair[1], status, media)?;
+        status = leg.arrives(status);
+        schemas.push(schema(contract, pair[1], id, status, media)?);
+        legs.push(leg);
+    }
+    let (from, to) = (*way.first()?, *way.last()?);
+    let there = leg(contract, id, from, to, kind, media)?;
+    let back = leg(contract, id, to, from, status, media)?;
+    let (source, target) = (&*contract.versions[from], &*contract.versions[to]);
+    let used = match kind {
+        Kind::Request => format!("request of {id}"),
+        Kind::Response(code) => response_label(source.operation(id)?, code),
+    };
+    let name = crate::contract::openapi::OpenApi::schema_name(&schemas[0]).map_or_else(|| used.clone(), str::to_owned);
+    Some(Lens {
+        name,
+        uses: vec![used],
+        versions: way.to_vec(),
+        source_validator: source.document.validator(&schemas[0]).ok()?,
+        target_validator: target.document.validator(schemas.last()?).ok()?,
+        source,
+        target,
+        schemas,
+        there,
+        back,
+        steps: legs,
+    })
+}
+
+/// What an operation's answer with a status is called: `201 of createOrder`, `default of getOrder`.
+pub(super) fn response_label(operation: &Operation, code: u16) -> String {
+    match operation.response(code) {
+        Some(response) => format!("{} of {}", response.status, operation.id),
+        None => format!("{code} of {}", operation.id),
+    }
+}
+
+/// Where the schema of a body stands in a version.
+fn schema(contract: &Contract, version: usize, id: &str, kind: Kind, media: &str) -> Option<String> {
+    let version = &contract.versions[version];
+    let operation = version.operation(id)?;
+    let declared = match kind {
+        Kind::Request => &operation.body.as_ref()?.media,
+        Kind::Response(code) => &operation.response(code)?.media,
+    };
+    let pointer = declared
+        .iter()
+        .find(|declared| declared.name == media)?
+        .schema
+        .clone()?;
+    version.document.resolve(&pointer)
+}
+
+impl Leg {
+    /// What a body is beyond this leg: an answer may have another status there.
+    fn arrives(&self, kind: Kind) -> Kind {
+        match (kind, &self.part) {
+            (Kind::Response(_), Part::Response(status)) => {
+                let mapped = self.translation.response(*status, &mut self.headers.clone(), None);
+                mapped.map_or(kind, |mapped| Kind::Response(mapped.status.as_u16()))
+            }
+            _ => kind,
+        }
+    }
+}
+
+fn leg(contract: &Contract, id: &str, from: usize, to: usize, kind: Kind, media: &str) -> Option<Leg> {
+    let name = |index: usize| &*contract.versions[index].version;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).ok()?);
+    let (translation, part) = match kind {
+        Kind::Request => {
+            let translation = contract.translation(id, name(from), name(to)).ok()?;
+            let values = path_values(&contract.versions[from], &translation);
+            (translation, Part::Request(values))
+        }
+        // An answer goes from the upstream to the caller.
+        Kind::Response(code) => {
+            let translation = contract.translation(id, name(to), name(from)).ok()?;
+            (translation, Part::Response(StatusCode::from_u16(code).ok()?))
+        }
+    };
+    Some(Leg {
+        translation,
+        part,
+        headers,
+    })
+}
+
+/// Path values that the translation can carry, so that it comes to the body.
+fn path_values(version: &ContractVersion, translation: &Translation) -> Vec<String> {
+    let operation = translation.caller();
+    let mut pointer = format!("/{PARAMETERS}");
+    push_token(&mut pointer, &operation.id);
+    pointer.push_str("/path");
+    let mut generator = Generator::new(&version.document, 0);
+    let mut values = Vec::new();
+    for _ in 0..PATH_TRIES {
+        let drawn = generator.draw(&pointer);
+        let text = |name: &String| match drawn.get(name) {
+            Some(Sample::Str(text) | Sample::Num(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        values = operation.path_names.iter().map(text).collect();
+        if translation.request(&values, None, &mut HeaderMap::new(), None).is_ok() {
+            break;
+        }
+    }
+    values
+}

@@ -1,0 +1,185 @@
+//! What a step is entitled to: which values it may refuse, and which it may bring back differently.
+
+use jiff::civil::Date;
+
+use super::compare::{Change, Difference};
+use super::locate::{Sheet, Spot};
+use super::sample::Sample;
+use crate::contract::spec::{Agree, DateForm, DecimalForm, Direction, More, OpSpec};
+
+/// Why the engine refuses a value that the source version admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Refusal {
+    /// The author said so: `~`, `more: error`, `agree: error`, `expect: error`, `scale`.
+    Declared,
+    /// No mapping could do otherwise: a day that does not exist, a number that is nothing but padding.
+    Inherent,
+    /// The source's schema is wider than what the step can read, and nobody said what becomes of the rest.
+    Open,
+    /// The step cannot do what it is there for.
+    Fault,
+}
+
+/// Judges a refusal at a place whose value is known.
+pub(super) fn refusal(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
+    match op {
+        Some(OpSpec::Table(op)) => {
+            let misses = if way == Direction::Up {
+                &op.miss_up
+            } else {
+                &op.miss_down
+            };
+            let Some(Sample::Str(code)) = value else {
+                return Refusal::Fault;
+            };
+            let said = misses.get(code).or_else(|| misses.get("*"));
+            if said.is_some_and(Option::is_none) {
+                Refusal::Declared
+            } else {
+                Refusal::Open
+            }
+        }
+        Some(OpSpec::Wrap(op) | OpSpec::First(op)) => match (value, op.more) {
+            (Some(Sample::Arr(items)), More::Error) if items.len() > 1 => Refusal::Declared,
+            (Some(Sample::Arr(_)), More::Join) => Refusal::Open,
+            _ => Refusal::Fault,
+        },
+        Some(OpSpec::Date(op)) => {
+            let form = if way == Direction::Up { op.older } else { op.newer };
+            match value {
+                Some(Sample::Str(text)) if has_form(text, form) => Refusal::Inherent,
+                Some(Sample::Str(_)) => Refusal::Open,
+                _ => Refusal::Fault,
+            }
+        }
+        Some(OpSpec::Decimal(op)) => match value {
+            Some(Sample::Num(text) | Sample::Str(text)) => {
+                let scale = crate::json::Decimal::parse(text).map(|number| number.scale());
+                match (scale, op.scale) {
+                    (Some(scale), Some(most)) if scale > u64::from(most) => Refusal::Declared,
+                    (None, _) if matches!(value, Some(Sample::Num(_))) => Refusal::Fault,
+                    // The other kind of value altogether.
+                    (Some(_), _) if is_of_other_kind(value, op.newer, way) => Refusal::Fault,
+                    _ => Refusal::Open,
+                }
+            }
+            _ => Refusal::Fault,
+        },
+        Some(OpSpec::Strip(op)) => padding(op.char, op.width, way == Direction::Up, value),
+        Some(OpSpec::Pad(op)) => padding(op.char, op.width, way == Direction::Down, value),
+        Some(OpSpec::Const(op)) if way == Direction::Down && op.expect == Agree::Error => Refusal::Declared,
+        Some(OpSpec::Copy(op)) if way == Direction::Down && op.agree == Agree::Error => Refusal::Declared,
+        _ => Refusal::Fault,
+    }
+}
+
+fn is_of_other_kind(value: Option<&Sample>, newer: DecimalForm, way: Direction) -> bool {
+    let is_text_expected = (newer == DecimalForm::String) == (way == Direction::Down);
+    matches!(value, Some(Sample::Str(_))) != is_text_expected
+}
+
+fn padding(char: char, width: u8, is_stripped: bool, value: Option<&Sample>) -> Refusal {
+    let Some(Sample::Str(text)) = value else {
+        return Refusal::Fault;
+    };
+    let is_full = text.chars().count() == usize::from(width);
+    match (is_stripped, is_full) {
+        (true, true) if text.chars().all(|letter| letter == char) => Refusal::Inherent,
+        _ => Refusal::Open,
+    }
+}
+
+/// Written as the form wants it, whether or not there is such a day.
+fn has_form(text: &str, form: DateForm) -> bool {
+    let digits = |positions: &[usize]| positions.iter().all(|at| text.as_bytes()[*at].is_ascii_digit());
+    match form {
+        DateForm::German => {
+            text.len() == 10 && digits(&[0, 1, 3, 4, 6, 7, 8, 9]) && &text[2..3] == "." && &text[5..6] == "."
+        }
+        DateForm::Iso => {
+            text.len() == 10 && digits(&[0, 1, 2, 3, 5, 6, 8, 9]) && &text[4..5] == "-" && &text[7..8] == "-"
+        }
+        DateForm::Compact => text.len() == 8 && digits(&[0, 1, 2, 3, 4, 5, 6, 7]),
+        // Beyond the years that a calendar has.
+        DateForm::Timestamp => {
+            text.len() >= 20 && text.is_ascii() && text.as_bytes()[10].eq_ignore_ascii_case(&b't') && {
+                let day = &text[..10];
+                has_form(day, DateForm::Iso)
+                    && (day.parse::<Date>().is_err()
+                        || day.starts_with("9999")
+                        || day.starts_with("000")
+                        || text.contains(":60"))
+            }
+        }
+    }
+}
+
+/// Why a difference is what the author asked for, if a step says so: a phrase.
+pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, difference: &Difference) -> Option<String> {
+    let op = spot.op?;
+    let up = first == Direction::Up;
+    match op {
+        OpSpec::Drop(_) if up => Some("dropped".to_owned()),
+        OpSpec::Default(op) => match difference.kind {
+            Change::Added if up => Some(format!("filled with {}", op.value.0)),
+            Change::Lost if up && op.omit => Some("left out where it is the default".to_owned()),
+            // Absent and the default are one there.
+            Change::Added if !up => Some(format!("filled with {}", op.value.0)),
+            _ => None,
+        },
+        OpSpec::Const(op) if !up => match difference.kind {
+            Change::Added => Some(format!("always {}", op.value.0)),
+            Change::Changed | Change::Lost if op.expect == Agree::Ignore => Some(format!("always {}", op.value.0)),
+            _ => None,
+        },
+        OpSpec::Copy(op) if !up => match difference.kind {
+            Change::Added => Some(format!("repeats {}", op.from)),
+            _ if op.agree == Agree::Ignore => Some(format!("repeats {}", op.from)),
+            _ => None,
+        },
+        OpSpec::Wrap(op) | OpSpec::First(op) => match op.more {
+            More::Join => Some("joined to one text".to_owned()),
+            More::Drop => Some("only the first is kept".to_owned()),
+            More::Error => None,
+        },
+        OpSpec::Table(op) => {
+            let Some(Sample::Str(code)) = &difference.before else {
+                return None;
+            };
+            let across = sheet.spec.tables.get(&op.table).and_then(|rows| rows.get(code));
+            let is_chosen = op.miss_up.contains_key(code)
+                || op.miss_down.contains_key(code)
+                || across.is_some_and(|newer| up && op.miss_down.contains_key(newer))
+                || (if up { &op.miss_up } else { &op.miss_down })
+                    .get("*")
+                    .is_some_and(Option::is_some);
+            let after = difference.after.as_ref()?;
+            is_chosen.then(|| format!("\"{code}\" comes back as {after}"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether text that reads as the same number or instant is only written differently there.
+pub(super) fn rewrites_text(op: Option<&OpSpec>) -> bool {
+    matches!(op, Some(OpSpec::Decimal(_) | OpSpec::Date(_)))
+}
+
+/// What a step is called in a report.
+pub(super) fn name(op: &OpSpec) -> &'static str {
+    match op {
+        OpSpec::Move(_) => "move",
+        OpSpec::Copy(_) => "copy",
+        OpSpec::Wrap(_) => "wrap",
+        OpSpec::First(_) => "first",
+        OpSpec::Default(_) => "default",
+        OpSpec::Const(_) => "const",
+        OpSpec::Drop(_) => "drop",
+        OpSpec::Each(_) => "each",
+        OpSpec::Table(_) => "table",
+        OpSpec::Decimal(_) => "decimal",
+        OpSpec::Date(_) => "date",
+        OpSpec::Strip(_) => "strip",
+        OpSpec::Pad(_) => "pad",
+    }
+}

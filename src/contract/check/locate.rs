@@ -1,0 +1,317 @@
+//! Finds the step of a mapping file that a place of a document is the work of, by walking both schemas along it.
+
+use std::collections::BTreeMap;
+
+use crate::config::{SourceFile, Spanned};
+use crate::contract::ContractVersion;
+use crate::contract::compile::place;
+use crate::contract::openapi::OpenApi;
+use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec};
+
+/// Places that are followed at most.
+const DEPTH_LIMIT: usize = 128;
+
+/// A mapping file, beside the two versions it joins.
+pub(super) struct Sheet<'c> {
+    pub(super) spec: MappingSpec,
+    pub(super) file: SourceFile,
+    pub(super) older: &'c ContractVersion,
+    pub(super) newer: &'c ContractVersion,
+}
+
+/// In which version's words a place is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Older,
+    Newer,
+}
+
+/// What a mapping does at a place.
+pub(super) struct Spot<'s> {
+    /// The step, if one names the place or what is around or inside it.
+    pub(super) op: Option<&'s OpSpec>,
+    /// Line and column of the step, else of the type it lies in, else 0.
+    pub(super) place: (u32, u32),
+    /// The named types around the place, by their older name, and the fields from there on, without positions.
+    pub(super) types: Vec<(String, Vec<String>)>,
+    /// The place in the other version's words; `None` if it has none.
+    pub(super) counterpart: Option<Vec<String>>,
+}
+
+/// Where the fields of one type are being followed.
+struct Base<'s> {
+    ops: &'s [Spanned<OpSpec>],
+    /// Where the type's schema stands in the version that is followed, and in the other.
+    own: String,
+    other: Option<String>,
+    fields: Vec<Box<str>>,
+    /// The other version's words up to here.
+    before: Vec<String>,
+    place: (u32, u32),
+}
+
+impl<'c> Sheet<'c> {
+    /// Which step a place of a body is the work of. The schemas are those of the body in both versions.
+    pub(super) fn spot(&self, side: Side, own: &str, other: &str, tokens: &[String]) -> Spot<'_> {
+        let (document, across) = self.documents(side);
+        let mut spot = Spot {
+            op: None,
+            place: (0, 0),
+            types: Vec::new(),
+            counterpart: None,
+        };
+        let mut base = Base {
+            ops: &[],
+            own: document.resolve(own).unwrap_or_else(|| own.to_owned()),
+            other: across.resolve(other),
+            fields: Vec::new(),
+            before: Vec::new(),
+            place: (0, 0),
+        };
+        self.enter(side, &mut base, &mut spot);
+        for token in tokens.iter().take(DEPTH_LIMIT) {
+            let at = document.find(&base.own, &base.fields);
+            let list = at
+                .as_deref()
+                .filter(|_| is_position(token))
+                .and_then(|at| document.items(at));
+            if let Some(items) = list {
+                let (op, moved) = base.follow(side);
+                let ops: &[Spanned<OpSpec>] = match op.map(|op| &op.value) {
+                    Some(OpSpec::Each(each)) => &each.ops,
+                    _ => &[],
+                };
+                spot.op = op.map(|op| &op.value).filter(|_| base.is_exact(side));
+                let other = base.other.as_deref().zip(moved.as_deref());
+                let other = other.and_then(|(other, moved)| across.items(&across.find(other, moved)?));
+                let mut before = std::mem::take(&mut base.before);
+                before.extend(moved.into_iter().flatten().map(String::from));
+                before.push(token.clone());
+                let place = op.map_or(base.place, place);
+                base = Base {
+                    ops,
+                    own: document.resolve(&items).unwrap_or(items),
+                    other: other.and_then(|other| across.resolve(&other)),
+                    fields: Vec::new(),
+                    before,
+                    place,
+                };
+                self.enter(side, &mut base, &mut spot);
+                continue;
+            }
+            base.fields.push(token.as_str().into());
+            for (_, within) in &mut spot.types {
+                within.push(token.clone());
+            }
+            // A type that has its own steps begins here.
+            if let Some(at) = document.find(&base.own, &base.fields)
+                && OpenApi::schema_name(&at).is_some()
+                && document.is_structured(&at)
+                && document.items(&at).is_none()
+            {
+                if base.reaches_inside(side) {
+                    // The type around it takes it apart itself.
+                    let name = OpenApi::schema_name(&at).unwrap_or_default();
+                    spot.types.push((name.to_owned(), Vec::new()));
+                    continue;
+                }
+                let (op, moved) = base.follow(side);
+                let other = base.other.as_deref().zip(moved.as_deref());
+                let other = other.and_then(|(other, moved)| across.find(other, moved));
+                let mut before = std::mem::take(&mut base.before);
+                before.extend(moved.into_iter().flatten().map(String::from));
+                spot.op = op.map(|op| &op.value);
+                spot.place = op.map_or(spot.place, place);
+                base = Base {
+                    ops: &[],
+                    own: at,
+                    other,
+                    fields: Vec::new(),
+                    before,
+                    place: op.map_or(base.place, place),
+                };
+                self.enter(side, &mut base, &mut spot);
+            }
+        }
+        let (op, moved) = base.follow(side);
+        if let Some(op) = op {
+            spot.op = Some(&op.value);
+            spot.place = place(op);
+        } else if !base.fields.is_empty() || spot.place == (0, 0) {
+            if !base.fields.is_empty() {
+                spot.op = None;
+            }
+            spot.place = base.place;
+        }
+        spot.counterpart = moved.map(|moved| {
+            let mut words = base.before;
+            words.extend(moved.into_iter().map(String::from));
+            words
+        });
+        spot
+    }
+
+    /// The declared losses on a way that cover a place.
+    pub(super) fn losses<'s>(
+        &'s self,
+        way: Direction,
+        spot: &Spot<'_>,
+    ) -> impl Iterator<Item = (usize, &'s Spanned<LossSpec>)> {
+        let types = spot.types.clone();
+        self.spec.losses.iter().enumerate().filter(move |(_, written)| {
+            let loss = &written.value;
+            let path: Vec<&str> = loss.path.split('.').collect();
+            loss.direction == way
+                && types.iter().any(|(name, within)| {
+                    *name == loss.schema
+                        && within.len() >= path.len()
+                        && within.iter().zip(&path).all(|(token, name)| token == name)
+                })
+        })
+    }
+
+    /// Whether the schemas know a member at a place.
+    pub(super) fn is_known(&self, side: Side, schema: &str, tokens: &[String]) -> bool {
+        let (document, _) = self.documents(side);
+        let mut at = document.resolve(schema);
+        for token in tokens {
+            let Some(here) = at else { return false };
+            let inner = if is_position(token) {
+                document.items(&here)
+            } else {
+                None
+            };
+            at = inner
+                .or_else(|| document.properties(&here).remove(token))
+                .and_then(|inner| document.resolve(&inner));
+        }
+        at.is_some()
+    }
+
+    fn documents(&self, side: Side) -> (&'c OpenApi, &'c OpenApi) {
+        match side {
+            Side::Older => (&self.older.document, &self.newer.document),
+            Side::Newer => (&self.newer.document, &self.older.document),
+        }
+    }
+
+    /// The steps of a named type, as the walk enters it.
+    fn enter<'s>(&'s self, side: Side, base: &mut Base<'s>, spot: &mut Spot<'s>) {
+        let Some(name) = OpenApi::schema_name(&base.own) else {
+            return;
+        };
+        let types: &'s BTreeMap<_, _> = &self.spec.types;
+        let written = match side {
+            Side::Older => types.get_key_value(name),
+            Side::Newer => {
+                let older = base.other.as_deref().and_then(OpenApi::schema_name);
+                let renamed = |(_, spec): &(&String, &Spanned<_>)| {
+                    let spec: &crate::contract::spec::TypeSpec = &spec.value;
+                    spec.rename.as_deref() == Some(name)
+                };
+                older
+                    .and_then(|older| types.get_key_value(older))
+                    .or_else(|| types.iter().find(renamed))
+                    .or_else(|| types.get_key_value(name))
+            }
+        };
+        if let Some((older, spec)) = written {
+            base.ops = &spec.value.ops;
+            base.place = place(spec);
+            spot.types.push((older.clone(), Vec::new()));
+        } else {
+            spot.types.push((name.to_owned(), Vec::new()));
+        }
+        spot.place = base.place;
+    }
+}
+
+impl<'s> Base<'s> {
+    /// The step for the fields that were followed, and what the other version calls them.
+    fn follow(&self, side: Side) -> (Option<&'s Spanned<OpSpec>>, Option<Vec<Box<str>>>) {
+        let mut inside = None;
+        for written in self.ops {
+            let (older, newer) = ends(&written.value);
+            let (own, other) = match side {
+                Side::Older => (older, newer),
+                Side::Newer => (newer, older),
+            };
+            let Some(own) = own else { continue };
+            let own: Vec<Box<str>> = own.split('.').map(Into::into).collect();
+            if self.fields.starts_with(&own) {
+                let moved = other.filter(|other| !other.starts_with('^')).map(|other| {
+                    let other = other.split('.').map(Into::into);
+                    other.chain(self.fields[own.len()..].iter().cloned()).collect()
+                });
+                return (Some(written), moved);
+            }
+            if !self.fields.is_empty() && own.starts_with(&self.fields) && inside.is_none() {
+                let other = other.filter(|other| !other.starts_with('^'));
+                inside = Some((written, other.map(|other| other.split('.').map(Into::into).collect())));
+            }
+        }
+        match inside {
+            // An object the mapping takes apart: the first of its fields stands for it.
+            Some((written, other)) => (Some(written), other),
+            None => (None, Some(self.fields.clone())),
+        }
+    }
+
+    /// Whether a step names something inside the fields that were followed.
+    fn reaches_inside(&self, side: Side) -> bool {
+        self.ops.iter().any(|written| {
+            let (older, newer) = ends(&written.value);
+            let own = if side == Side::Older { older } else { newer };
+            let own: Vec<Box<str>> = own.into_iter().flat_map(|own| own.split('.')).map(Into::into).collect();
+            own.len() > self.fields.len() && own.starts_with(&self.fields)
+        })
+    }
+
+    /// Whether a step names exactly the fields that were followed.
+    fn is_exact(&self, side: Side) -> bool {
+        self.follow(side).0.is_some()
+    }
+}
+
+/// The field a step names in the older and in the newer version.
+pub(super) fn ends(op: &OpSpec) -> (Option<&str>, Option<&str>) {
+    match op {
+        OpSpec::Move(op) => (Some(&op.from), Some(&op.to)),
+        OpSpec::Copy(op) => (None, Some(&op.to)),
+        OpSpec::Wrap(op) | OpSpec::First(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+        OpSpec::Default(op) => (Some(&op.path), Some(&op.path)),
+        OpSpec::Const(op) => (None, Some(&op.to)),
+        OpSpec::Drop(op) => (Some(&op.path), None),
+        OpSpec::Each(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+        OpSpec::Table(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+        OpSpec::Decimal(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+        OpSpec::Date(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+        OpSpec::Strip(op) | OpSpec::Pad(op) => (
+            pick(op.path.as_ref(), op.from.as_ref()),
+            pick(op.path.as_ref(), op.to.as_ref()),
+        ),
+    }
+}
+
+fn pick<'o>(path: Option<&'o String>, own: Option<&'o String>) -> Option<&'o str> {
+    own.or(path).map(String::as_str)
+}
+
+fn is_position(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit())
+}
