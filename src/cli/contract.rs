@@ -1,5 +1,6 @@
 //! `crossdock contract …`.
 
+mod check;
 mod diff;
 mod import;
 mod map;
@@ -33,6 +34,12 @@ enum ContractCommand {
     /// Every change is breaking, risky or safe: what channels send has to fit the newer version, what they receive has to
     /// fit the older one. Exit code 1 if a change is as bad as `--fail-on` says.
     Diff(diff::DiffArgs),
+    /// Prove mappings before they go live.
+    ///
+    /// Draws documents from the schemas of both versions, sends them through the engine that serves requests, holds
+    /// what comes out against the other version, and brings it back. Writes `checked.json` beside the mappings if all
+    /// is well. Exit code 1 if a document fails, a loss is not declared, or a doubt is not accepted.
+    Check(check::CheckArgs),
     /// Translate one document by hand, as the gateway would.
     ///
     /// Reads a request's body from standard input, in the version FROM, and writes it in the version TO. With
@@ -65,6 +72,7 @@ pub(super) fn run(args: &ContractArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         ContractCommand::Import(import) => import::run(&args.contracts, import),
         ContractCommand::Diff(diff) => diff::run(&args.contracts, diff),
+        ContractCommand::Check(check) => check::run(&args.contracts, check),
         ContractCommand::Map(map) => map::run(&args.contracts, map),
         ContractCommand::Status(status) => status::run(status),
         ContractCommand::Promote(promote) => promote::promote(&args.contracts, promote),

@@ -29,7 +29,7 @@ use crate::config::SourceFile;
 use engine::{Lens, lenses};
 use locate::Sheet;
 pub use proof::{Proof, ProofFault, RECORD, is_needed, verify};
-pub use render::Style;
+pub use render::{Style, render};
 pub use report::{Finding, LensReport, Report, Standing, Verdict, Way, Weight};
 use run::Runner;
 use stored::Stored;
@@ -80,7 +80,7 @@ impl Progress {
 pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progress: &Progress) -> Report {
     let started = Instant::now();
     let fingerprint = proof::fingerprint(files);
-    let seed = options
+    let start = options
         .seed
         .unwrap_or_else(|| u64::from_le_bytes(fingerprint.as_bytes()[..8].try_into().unwrap_or_default()));
     let sheets = sheets(contract, files);
@@ -101,7 +101,7 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
                 } {
                     let replayed = stored.of(lens);
                     let mut runner = Runner::new(lens, &sheets);
-                    let own = seed ^ lens.fingerprint();
+                    let own = start ^ lens.fingerprint();
                     let advance = |documents| {
                         progress.done.fetch_add(documents, Ordering::Relaxed);
                     };
@@ -120,7 +120,7 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
     let mut report = report::assemble(contract, &sheets, &seen, options);
     report.stored(&stored);
     report.fingerprint = fingerprint.to_hex().to_string();
-    report.seed = format!("{seed:016x}");
+    report.seed = format!("{start:016x}");
     report.settle(&options.accepted);
     report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     report

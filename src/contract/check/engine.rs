@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jsonschema::Validator;
@@ -59,12 +58,12 @@ enum Kind {
 
 impl Lens<'_> {
     /// Through the production engine, to the target version.
-    pub(super) fn map(&self, body: &Document) -> Result<Bytes, Unmappable> {
+    pub(super) fn map(&self, body: &Document) -> Result<Document, Unmappable> {
         self.there.map(body)
     }
 
     /// And back to the source version.
-    pub(super) fn back(&self, body: &Document) -> Result<Bytes, Unmappable> {
+    pub(super) fn back(&self, body: &Document) -> Result<Document, Unmappable> {
         self.back.map(body)
     }
 
@@ -73,7 +72,7 @@ impl Lens<'_> {
         let mut body = body.clone();
         for (index, leg) in self.steps.iter().enumerate() {
             match leg.map(&body) {
-                Ok(mapped) => body = Document::parse(mapped).ok()?,
+                Ok(mapped) => body = mapped,
                 Err(refused) => return Some((index, refused, Sample::of(body.root()))),
             }
         }
@@ -82,7 +81,7 @@ impl Lens<'_> {
 
     /// A body after one step of the way.
     pub(super) fn step(&self, leg: usize, body: &Document) -> Option<Document> {
-        Document::parse(self.steps.get(leg)?.map(body).ok()?).ok()
+        self.steps.get(leg)?.map(body).ok()
     }
 
     /// Differs from lens to lens, and stays the same from run to run.
@@ -102,13 +101,16 @@ impl Lens<'_> {
 }
 
 impl Leg {
-    fn map(&self, body: &Document) -> Result<Bytes, Unmappable> {
+    fn map(&self, body: &Document) -> Result<Document, Unmappable> {
         let mut headers = self.headers.clone();
         let mapped = match &self.part {
             Part::Request(values) => self.translation.request(values, None, &mut headers, Some(body))?.body,
             Part::Response(status) => self.translation.response(*status, &mut headers, Some(body))?.body,
         };
-        Ok(mapped.unwrap_or_default())
+        mapped.ok_or_else(|| Unmappable {
+            detail: "the body is left out".to_owned(),
+            pointer: String::new(),
+        })
     }
 }
 

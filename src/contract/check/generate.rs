@@ -7,8 +7,10 @@
 mod pattern;
 mod pool;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use fastrand::Rng;
 use serde_json::{Map, Value};
@@ -38,6 +40,8 @@ pub(in crate::contract) struct Generator<'d> {
     rng: Rng,
     seed: u64,
     pools: HashMap<String, Pool>,
+    /// Schemas without a choice, which always have the same parts.
+    fixed: HashMap<String, Rc<Parts>>,
     /// How often each object was drawn, to walk through which of its fields are present.
     objects: HashMap<String, u64>,
     /// How often each listed code or choice was drawn.
@@ -47,6 +51,40 @@ pub(in crate::contract) struct Generator<'d> {
     is_wide: bool,
     /// What each pool gave in this document, if it is to give the same throughout: some mappings want values to agree.
     given: Option<HashMap<String, Sample>>,
+}
+
+/// Everything that applies to one value, and what was made of it.
+#[derive(Default)]
+struct Parts {
+    pointers: Vec<String>,
+    /// A choice was made: another time, another schema applies.
+    has_choice: bool,
+    object: OnceCell<Object>,
+    list: OnceCell<List>,
+    pool: OnceCell<String>,
+}
+
+/// What the parts say of an object.
+struct Object {
+    properties: BTreeMap<String, String>,
+    required: Vec<String>,
+    optional: Vec<String>,
+    /// Whether other members are let in.
+    is_open: bool,
+    /// Where their schema stands, if they have one.
+    extra: Option<String>,
+    patterns: Vec<(String, String)>,
+    least: usize,
+    most: usize,
+}
+
+/// What the parts say of a list.
+struct List {
+    least: usize,
+    most: Option<usize>,
+    is_unique: bool,
+    items: Option<String>,
+    prefix: Vec<String>,
 }
 
 /// A value may be one of these.
@@ -67,6 +105,7 @@ impl<'d> Generator<'d> {
             rng: Rng::with_seed(seed),
             seed,
             pools: HashMap::new(),
+            fixed: HashMap::new(),
             objects: HashMap::new(),
             turns: HashMap::new(),
             drawn: 0,
@@ -98,10 +137,10 @@ impl<'d> Generator<'d> {
             return Sample::Null;
         }
         let parts = self.parts(pointer);
-        if let Some(listed) = self.listed(pointer, &parts) {
+        if let Some(listed) = self.listed(pointer, &parts.pointers) {
             return listed;
         }
-        match self.choose_type(&parts) {
+        match self.choose_type(&parts.pointers) {
             Type::Null => Sample::Null,
             Type::Bool => Sample::Bool(self.rng.bool()),
             kind @ (Type::Number | Type::String) => self.scalar(pointer, &parts, kind),
@@ -111,8 +150,20 @@ impl<'d> Generator<'d> {
     }
 
     /// The schema and everything that applies beside it: what `$ref` and `allOf` lead to, and one of each choice.
-    fn parts(&mut self, pointer: &str) -> Vec<String> {
+    fn parts(&mut self, pointer: &str) -> Rc<Parts> {
+        if let Some(known) = self.fixed.get(pointer) {
+            return known.clone();
+        }
+        let parts = Rc::new(self.find_parts(pointer));
+        if !parts.has_choice {
+            self.fixed.insert(pointer.to_owned(), parts.clone());
+        }
+        parts
+    }
+
+    fn find_parts(&mut self, pointer: &str) -> Parts {
         let document = self.document;
+        let mut has_choice = false;
         let mut parts: Vec<String> = Vec::new();
         let mut waiting = vec![pointer.to_owned()];
         while let Some(pointer) = waiting.pop() {
@@ -130,12 +181,14 @@ impl<'d> Generator<'d> {
             for keyword in ["oneOf", "anyOf"] {
                 let count = count(keyword);
                 if count > 0 {
+                    has_choice = true;
                     let place = format!("{pointer}/{keyword}");
                     let turn = self.turn(&place, count);
                     waiting.push(format!("{place}/{turn}"));
                 }
             }
             if schema.contains_key("if") {
+                has_choice = true;
                 let branch = if self.rng.bool() { "then" } else { "else" };
                 if branch == "then" {
                     waiting.push(format!("{pointer}/if"));
@@ -144,7 +197,11 @@ impl<'d> Generator<'d> {
             }
             parts.push(pointer);
         }
-        parts
+        Parts {
+            pointers: parts,
+            has_choice,
+            ..Parts::default()
+        }
     }
 
     /// Half of the time the next in turn, so that each comes up; else any.
@@ -252,22 +309,26 @@ impl<'d> Generator<'d> {
         types[self.rng.usize(..types.len())]
     }
 
-    fn scalar(&mut self, pointer: &str, parts: &[String], kind: Type) -> Sample {
-        let schemas: Vec<_> = self.schemas(parts).map(|(_, schema)| schema).collect();
-        // Fields that are described alike share their values.
+    fn scalar(&mut self, pointer: &str, parts: &Parts, kind: Type) -> Sample {
         let mut key = String::from(if kind == Type::Number { "number" } else { "text" });
-        for schema in &schemas {
-            let telling = schema
-                .iter()
-                .filter(|(name, _)| !matches!(name.as_str(), "description" | "title" | "$ref"));
-            for (name, value) in telling {
-                let _ = write!(key, ";{name}={value}");
+        key.push_str(parts.pool.get_or_init(|| {
+            // Fields that are described alike share their values.
+            let mut telling = String::new();
+            for (_, schema) in self.schemas(&parts.pointers) {
+                let said = schema
+                    .iter()
+                    .filter(|(name, _)| !matches!(name.as_str(), "description" | "title" | "$ref"));
+                for (name, value) in said {
+                    let _ = write!(telling, ";{name}={value}");
+                }
             }
-        }
+            telling
+        }));
         if !self.pools.contains_key(&key) {
             let hash = blake3::hash(key.as_bytes());
             let own = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
             let rng = Rng::with_seed(self.seed ^ own);
+            let schemas: Vec<_> = self.schemas(&parts.pointers).map(|(_, schema)| schema).collect();
             let validator = self.document.validator(pointer).ok();
             let pool = if kind == Type::Number {
                 Pool::of_numbers(&schemas, rng, validator.as_deref())
@@ -289,40 +350,19 @@ impl<'d> Generator<'d> {
         value
     }
 
-    fn array(&mut self, parts: &[String], depth: usize) -> Sample {
-        let bound = |keyword: &'static str| {
-            let bounds = self
-                .schemas(parts)
-                .filter_map(move |(_, schema)| schema.get(keyword)?.as_u64());
-            bounds.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX))
-        };
-        let least = bound("minItems").max().unwrap_or(0);
-        let most = bound("maxItems").min();
-        let is_unique = self
-            .schemas(parts)
-            .any(|(_, schema)| schema.get("uniqueItems") == Some(&Value::Bool(true)));
-        let mut items = None;
-        let mut prefix = Vec::new();
-        for (part, schema) in self.schemas(parts) {
-            if let Some(Value::Array(listed)) = schema.get("prefixItems") {
-                prefix = (0..listed.len())
-                    .map(|position| format!("{part}/prefixItems/{position}"))
-                    .collect();
-            }
-            match schema.get("items") {
-                Some(Value::Object(_)) => items = Some(Some(format!("{part}/items"))),
-                Some(Value::Bool(false)) => items = Some(None),
-                _ => {}
-            }
-        }
-        let most = if items == Some(None) { Some(prefix.len()) } else { most };
+    fn array(&mut self, parts: &Parts, depth: usize) -> Sample {
+        let list = parts.list.get_or_init(|| self.list(&parts.pointers));
+        let List {
+            least, most, is_unique, ..
+        } = *list;
+        let (items, prefix) = (&list.items, &list.prefix);
         let wanted = self.count(least, most, depth);
         let mut elements: Vec<Sample> = Vec::with_capacity(wanted.min(1_024));
         let mut tries = 0;
         while elements.len() < wanted {
-            let item = prefix.get(elements.len()).cloned().or_else(|| items.clone().flatten());
+            let item = prefix.get(elements.len()).or(items.as_ref());
             let element = match item {
-                Some(item) => self.value(&item, depth + 1),
+                Some(item) => self.value(item, depth + 1),
                 None => Sample::Str(format!("item {}", elements.len())),
             };
             tries += 1;
@@ -336,6 +376,41 @@ impl<'d> Generator<'d> {
             }
         }
         Sample::Arr(elements)
+    }
+
+    fn list(&self, parts: &[String]) -> List {
+        let bound = |keyword: &'static str| {
+            let bounds = self
+                .schemas(parts)
+                .filter_map(move |(_, schema)| schema.get(keyword)?.as_u64());
+            bounds.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX))
+        };
+        let mut list = List {
+            least: bound("minItems").max().unwrap_or(0),
+            most: bound("maxItems").min(),
+            is_unique: self
+                .schemas(parts)
+                .any(|(_, schema)| schema.get("uniqueItems") == Some(&Value::Bool(true))),
+            items: None,
+            prefix: Vec::new(),
+        };
+        let mut is_closed = false;
+        for (part, schema) in self.schemas(parts) {
+            if let Some(Value::Array(listed)) = schema.get("prefixItems") {
+                list.prefix = (0..listed.len())
+                    .map(|position| format!("{part}/prefixItems/{position}"))
+                    .collect();
+            }
+            match schema.get("items") {
+                Some(Value::Object(_)) => list.items = Some(format!("{part}/items")),
+                Some(Value::Bool(false)) => is_closed = true,
+                _ => {}
+            }
+        }
+        if is_closed {
+            list.most = Some(list.prefix.len());
+        }
+        list
     }
 
     fn count(&mut self, least: usize, most: Option<usize>, depth: usize) -> usize {
@@ -359,93 +434,95 @@ impl<'d> Generator<'d> {
         }
     }
 
-    fn object(&mut self, pointer: &str, parts: &[String], depth: usize) -> Sample {
-        let mut properties: BTreeMap<&'d str, String> = BTreeMap::new();
-        let mut required: Vec<&'d str> = Vec::new();
-        let mut extra = Some(None);
-        let mut patterns = Vec::new();
-        let (mut least, mut most) = (0, usize::MAX);
-        for (part, schema) in self.schemas(parts) {
-            if let Some(Value::Object(members)) = schema.get("properties") {
-                for name in members.keys() {
-                    let mut place = format!("{part}/properties");
-                    push_token(&mut place, name);
-                    properties.entry(name).or_insert(place);
-                }
-            }
-            if let Some(Value::Array(names)) = schema.get("required") {
-                required.extend(names.iter().filter_map(Value::as_str));
-            }
-            for keyword in ["additionalProperties", "unevaluatedProperties"] {
-                match schema.get(keyword) {
-                    Some(Value::Bool(false)) => extra = None,
-                    Some(Value::Object(_)) if extra.is_some() => extra = Some(Some(format!("{part}/{keyword}"))),
-                    _ => {}
-                }
-            }
-            if let Some(Value::Object(members)) = schema.get("patternProperties") {
-                for name in members.keys() {
-                    let mut place = format!("{part}/patternProperties");
-                    push_token(&mut place, name);
-                    patterns.push((name.as_str(), place));
-                }
-            }
-            let bound = |keyword: &str| Some(usize::try_from(schema.get(keyword)?.as_u64()?).unwrap_or(usize::MAX));
-            least = least.max(bound("minProperties").unwrap_or(0));
-            most = most.min(bound("maxProperties").unwrap_or(usize::MAX));
-        }
-        let mut present = self.present(pointer, &properties, &required, depth);
-        while present.len() > most {
-            let Some(position) = present.iter().rposition(|name| !required.contains(name)) else {
+    fn object(&mut self, pointer: &str, parts: &Parts, depth: usize) -> Sample {
+        let object = parts.object.get_or_init(|| self.object_of(&parts.pointers));
+        let mut present = self.present(pointer, object, depth);
+        while present.len() > object.most {
+            let Some(position) = present.iter().rposition(|name| !object.required.contains(name)) else {
                 break;
             };
             present.remove(position);
         }
         let mut members: Vec<(String, Sample)> = Vec::with_capacity(present.len());
         for name in present {
-            let value = match properties.get(name) {
+            let value = match object.properties.get(name) {
                 Some(place) => self.value(place, depth + 1),
                 // Required, and of any kind.
                 None => Sample::Str("any".to_owned()),
             };
-            members.push((name.to_owned(), value));
+            members.push((name.clone(), value));
         }
-        self.add_extras(&mut members, extra.as_ref(), &patterns, (least, most), depth);
+        self.add_extras(&mut members, object, depth);
         Sample::Obj(members)
     }
 
+    fn object_of(&self, parts: &[String]) -> Object {
+        let mut object = Object {
+            properties: BTreeMap::new(),
+            required: Vec::new(),
+            optional: Vec::new(),
+            is_open: true,
+            extra: None,
+            patterns: Vec::new(),
+            least: 0,
+            most: usize::MAX,
+        };
+        for (part, schema) in self.schemas(parts) {
+            let places = |keyword: &str| {
+                let members = schema.get(keyword).and_then(Value::as_object);
+                let names = members.into_iter().flat_map(Map::keys);
+                let placed = names.map(|name| {
+                    let mut place = format!("{part}/{keyword}");
+                    push_token(&mut place, name);
+                    (name.clone(), place)
+                });
+                placed.collect::<Vec<_>>()
+            };
+            for (name, place) in places("properties") {
+                object.properties.entry(name).or_insert(place);
+            }
+            object.patterns.extend(places("patternProperties"));
+            let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+            for name in names.filter_map(Value::as_str) {
+                if !object.required.iter().any(|known| known == name) {
+                    object.required.push(name.to_owned());
+                }
+            }
+            for keyword in ["additionalProperties", "unevaluatedProperties"] {
+                match schema.get(keyword) {
+                    Some(Value::Bool(false)) => object.is_open = false,
+                    Some(Value::Object(_)) => object.extra = Some(format!("{part}/{keyword}")),
+                    _ => {}
+                }
+            }
+            let bound = |keyword: &str| Some(usize::try_from(schema.get(keyword)?.as_u64()?).unwrap_or(usize::MAX));
+            object.least = object.least.max(bound("minProperties").unwrap_or(0));
+            object.most = object.most.min(bound("maxProperties").unwrap_or(usize::MAX));
+        }
+        let names = object.properties.keys();
+        object.optional = names.filter(|name| !object.required.contains(name)).cloned().collect();
+        object
+    }
+
     /// Which fields an object has this time: first all, none but the required, each alone, each missing; then any.
-    fn present(
-        &mut self,
-        pointer: &str,
-        properties: &BTreeMap<&'d str, String>,
-        required: &[&'d str],
-        depth: usize,
-    ) -> Vec<&'d str> {
-        let optional: Vec<&'d str> = properties
-            .keys()
-            .copied()
-            .filter(|name| !required.contains(name))
-            .collect();
-        let turn = self.objects.entry(pointer.to_owned()).or_default();
+    fn present<'o>(&mut self, pointer: &str, object: &'o Object, depth: usize) -> Vec<&'o String> {
+        let turn = match self.objects.get_mut(pointer) {
+            Some(turn) => turn,
+            None => self.objects.entry(pointer.to_owned()).or_default(),
+        };
         let now = usize::try_from(*turn).unwrap_or(usize::MAX);
         *turn += 1;
-        let mut names: Vec<&'d str> = Vec::new();
-        for name in required {
-            if !names.contains(name) {
-                names.push(name);
-            }
-        }
+        let mut names: Vec<&String> = object.required.iter().collect();
         if self.left == 0 || depth + 2 > DEPTH_LIMIT / 2 || (self.is_wide && depth > 1) {
             return names;
         }
-        let count = optional.len();
+        let count = object.optional.len();
         let share = if self.is_wide {
             80
         } else {
             [20, 50, 80][self.rng.usize(..3)]
         };
-        for (position, name) in optional.into_iter().enumerate() {
+        for (position, name) in object.optional.iter().enumerate() {
             let is_present = match now {
                 0 => true,
                 1 => false,
@@ -461,25 +538,18 @@ impl<'d> Generator<'d> {
     }
 
     /// Members that no property names, where the schema lets them in.
-    fn add_extras(
-        &mut self,
-        members: &mut Vec<(String, Sample)>,
-        extra: Option<&Option<String>>,
-        patterns: &[(&str, String)],
-        (least, most): (usize, usize),
-        depth: usize,
-    ) {
-        let missing = least.saturating_sub(members.len());
-        let schema = extra.and_then(Option::as_ref);
+    fn add_extras(&mut self, members: &mut Vec<(String, Sample)>, object: &Object, depth: usize) {
+        let missing = object.least.saturating_sub(members.len());
+        let schema = object.extra.as_ref();
         // A schema for other members is an invitation; its absence only a gap.
         let chance = if schema.is_some() { 70 } else { 8 };
-        let wanted = match (extra, self.rng.u8(..100) < chance) {
-            (None, _) => 0,
-            (Some(_), true) => missing.max(self.rng.usize(1..=3)),
-            (Some(_), false) => missing,
+        let wanted = match (object.is_open, self.rng.u8(..100) < chance) {
+            (false, _) => 0,
+            (true, true) => missing.max(self.rng.usize(1..=3)),
+            (true, false) => missing,
         };
         for _ in 0..wanted.min(1_000) {
-            if members.len() >= most {
+            if members.len() >= object.most {
                 return;
             }
             let name = pool::member_name(&mut self.rng, members.len());
@@ -492,8 +562,8 @@ impl<'d> Generator<'d> {
             };
             members.push((name, value));
         }
-        for (written, place) in patterns {
-            if members.len() < most && self.left > 0 && self.rng.u8(..100) < 60 {
+        for (written, place) in &object.patterns {
+            if members.len() < object.most && self.left > 0 && self.rng.u8(..100) < 60 {
                 let name = pattern::Pattern::parse(written).map(|pattern| pattern.any(&mut self.rng));
                 if let Some(name) = name.filter(|name| members.iter().all(|(member, _)| member != name)) {
                     let value = self.value(place, depth + 1);

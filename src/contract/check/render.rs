@@ -24,16 +24,17 @@ pub enum Style {
     Github,
 }
 
-impl Report {
-    /// The report in this style, with a line break at its end.
-    pub fn render(&self, style: Style) -> String {
-        match style {
-            Style::Text { is_full } => text(self, is_full),
-            Style::Json => serde_json::to_string_pretty(self).unwrap_or_default() + "\n",
-            Style::Junit => formats::junit(self),
-            Style::Sarif => formats::sarif(self),
-            Style::Github => formats::github(self),
+/// Reports in this style, as one document.
+pub fn render(reports: &[Report], style: Style) -> String {
+    match style {
+        Style::Text { is_full } => {
+            let texts: Vec<String> = reports.iter().map(|report| text(report, is_full)).collect();
+            texts.join("\n")
         }
+        Style::Json => serde_json::to_string_pretty(reports).unwrap_or_default() + "\n",
+        Style::Junit => formats::junit(reports),
+        Style::Sarif => formats::sarif(reports),
+        Style::Github => formats::github(reports),
     }
 }
 

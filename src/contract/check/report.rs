@@ -341,10 +341,10 @@ fn weighed(kind: Kind) -> (Weight, &'static str) {
         Kind::Invalid => (Weight::Error, "invalid"),
         Kind::Refused(Refusal::Fault) => (Weight::Error, "refused"),
         Kind::Refused(Refusal::Open) => (Weight::Doubt, "refused"),
-        Kind::Refused(Refusal::Declared | Refusal::Inherent) => (Weight::Note, "partial"),
         Kind::NoReturn(Refusal::Fault) => (Weight::Error, "no-return"),
         Kind::NoReturn(Refusal::Open) => (Weight::Doubt, "no-return"),
-        Kind::NoReturn(Refusal::Declared | Refusal::Inherent) => (Weight::Note, "partial"),
+        Kind::Refused(Refusal::Declared | Refusal::Inherent)
+        | Kind::NoReturn(Refusal::Declared | Refusal::Inherent) => (Weight::Note, "partial"),
         Kind::Undeclared(_) => (Weight::Error, "loss"),
         Kind::Declared(_) | Kind::Chosen(_) => (Weight::Note, "loss"),
         Kind::Spelled => (Weight::Note, "spelling"),

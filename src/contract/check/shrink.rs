@@ -23,15 +23,15 @@ pub(super) fn shrink(sample: &Sample, fails: &mut dyn FnMut(&Sample) -> bool) ->
 fn walk(best: &mut Sample, path: &mut Vec<usize>, left: &mut usize, fails: &mut dyn FnMut(&Sample) -> bool) -> bool {
     let mut is_smaller = false;
     let mut turn = 0;
-    loop {
-        let Some(value) = inside(best, path) else { break };
-        let Some(smaller) = candidate(value, turn) else { break };
+    while let Some((value, smaller)) = inside(best, path).and_then(|value| Some((value, candidate(value, turn)?))) {
         if *left == 0 {
             return is_smaller;
         }
-        *left -= 1;
         turn += 1;
-        let Some(smaller) = smaller else { continue };
+        if smaller == *value {
+            continue;
+        }
+        *left -= 1;
         let mut next = best.clone();
         if let Some(place) = inside_mut(&mut next, path) {
             *place = smaller;
@@ -56,70 +56,65 @@ fn walk(best: &mut Sample, path: &mut Vec<usize>, left: &mut usize, fails: &mut 
     is_smaller
 }
 
-/// The so-many-th thing to try; `Some(None)` if that one changes nothing, `None` if there are no more.
-fn candidate(value: &Sample, turn: usize) -> Option<Option<Sample>> {
+/// The so-many-th thing to try, which may be the value itself; `None` if there are no more.
+fn candidate(value: &Sample, turn: usize) -> Option<Sample> {
     match value {
         Sample::Obj(members) => {
             let mut fewer = members.clone();
             (turn < members.len()).then(|| {
                 fewer.remove(turn);
-                Some(Sample::Obj(fewer))
+                Sample::Obj(fewer)
             })
         }
         Sample::Arr(elements) => {
             let count = elements.len();
             let halves = if count > 3 { 2 } else { 0 };
             match turn {
-                0 if halves > 0 => Some(Some(Sample::Arr(elements[..count / 2].to_vec()))),
-                1 if halves > 0 => Some(Some(Sample::Arr(elements[count / 2..].to_vec()))),
+                0 if halves > 0 => Some(Sample::Arr(elements[..count / 2].to_vec())),
+                1 if halves > 0 => Some(Sample::Arr(elements[count / 2..].to_vec())),
                 // Long lists are halved; one item at a time only once they are short.
                 _ if turn - halves < count.min(12) => {
                     let mut fewer = elements.clone();
                     fewer.remove(turn - halves);
-                    Some(Some(Sample::Arr(fewer)))
+                    Some(Sample::Arr(fewer))
                 }
                 _ => None,
             }
         }
         Sample::Str(text) => {
             let count = text.chars().count();
-            let taken = |most: usize| Sample::Str(text.chars().take(most).collect());
-            let simple: String = text.chars().map(|_| 'a').collect();
-            let smaller = match turn {
-                0 => Sample::Str(String::new()),
-                1 => Sample::Str("a".to_owned()),
+            let taken = |most: usize| text.chars().take(most).collect();
+            let smaller: String = match turn {
+                0 => String::new(),
+                1 if count > 0 => "a".to_owned(),
                 2 => taken(count / 2),
                 3 => taken(count.saturating_sub(1)),
-                4 => Sample::Str(simple),
-                5 => Sample::Str(text.chars().skip(1).collect()),
+                4 => text.chars().map(|_| 'a').collect(),
+                5 => text.chars().skip(1).collect(),
+                1 => return Some(value.clone()),
                 _ => return None,
             };
-            Some((smaller != *value && length(&smaller) <= count).then_some(smaller))
+            Some(Sample::Str(smaller))
         }
         Sample::Num(text) => {
             let smaller = match turn {
-                0 => "0".to_owned(),
-                1 => "1".to_owned(),
-                2 => text.split(['e', 'E']).next().unwrap_or_default().to_owned(),
-                3 => text.split('.').next().unwrap_or_default().to_owned(),
-                4 if text.contains('.') => text[..text.len() - 1].to_owned(),
-                4 | 5 => return (turn == 4).then_some(None),
+                0 => "0",
+                1 => "1",
+                2 => text.split(['e', 'E']).next().unwrap_or_default(),
+                3 => text.split('.').next().unwrap_or_default(),
+                4 if text.contains('.') => &text[..text.len() - 1],
+                4 => text,
                 _ => return None,
             };
-            let smaller = smaller.trim_end_matches('.').to_owned();
-            Some(
-                (smaller.len() < text.len() || (smaller.len() == text.len() && smaller < *text))
-                    .then_some(Sample::Num(smaller)),
-            )
+            let smaller = smaller.trim_end_matches('.');
+            let is_simpler = smaller.len() < text.len() || (smaller.len() == text.len() && smaller < text.as_str());
+            Some(if is_simpler {
+                Sample::Num(smaller.to_owned())
+            } else {
+                value.clone()
+            })
         }
         Sample::Null | Sample::Bool(_) => None,
-    }
-}
-
-fn length(value: &Sample) -> usize {
-    match value {
-        Sample::Str(text) => text.chars().count(),
-        _ => 0,
     }
 }
 

@@ -33,6 +33,6 @@ fn checked(name: &str, files: &[SourceFile], cases: usize) -> Report {
 #[test]
 fn the_demo_contract_is_good() {
     let report = checked("orders", &folder("orders"), 300);
-    let text = report.render(Style::Text { is_full: true });
+    let text = render(std::slice::from_ref(&report), Style::Text { is_full: true });
     assert_eq!(report.verdict, Verdict::Tested, "{text}");
 }

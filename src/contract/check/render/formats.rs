@@ -7,14 +7,11 @@ use serde_json::{Value, json};
 use crate::contract::check::report::{Finding, Report, Weight, by_place};
 
 /// `JUnit` XML, as most pipelines show it.
-pub(super) fn junit(report: &Report) -> String {
+pub(super) fn junit(reports: &[Report]) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     let mut suite = |name: &str, cases: &[(String, Vec<&Finding>)]| {
         let fails = |finding: &&Finding| finding.weight <= Weight::Doubt;
-        let failures = cases
-            .iter()
-            .filter(|(_, findings)| findings.iter().any(|finding| fails(&finding)))
-            .count();
+        let failures = cases.iter().filter(|(_, findings)| findings.iter().any(&fails)).count();
         let _ = writeln!(
             text,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\">",
@@ -43,7 +40,10 @@ pub(super) fn junit(report: &Report) -> String {
         }
         text.push_str("  </testsuite>\n");
     };
-    for way in &report.ways {
+    for (report, way) in reports
+        .iter()
+        .flat_map(|report| report.ways.iter().map(move |way| (report, way)))
+    {
         let name = format!("{} {} -> {}", report.contract, way.from, way.to);
         let cases: Vec<_> = way
             .lenses
@@ -52,7 +52,7 @@ pub(super) fn junit(report: &Report) -> String {
             .collect();
         suite(&name, &cases);
     }
-    if !report.findings.is_empty() {
+    for report in reports.iter().filter(|report| !report.findings.is_empty()) {
         suite(
             &report.contract,
             &[("contract".to_owned(), report.findings.iter().collect())],
@@ -63,9 +63,9 @@ pub(super) fn junit(report: &Report) -> String {
 }
 
 /// SARIF 2.1.0.
-pub(super) fn sarif(report: &Report) -> String {
+pub(super) fn sarif(reports: &[Report]) -> String {
     let mut results: Vec<Value> = Vec::new();
-    for ((file, line), findings) in by_place(report) {
+    for ((file, line), findings) in reports.iter().flat_map(by_place) {
         for finding in findings {
             let message = match &finding.help {
                 Some(help) => format!("{}; {help}", finding.headline()),
@@ -96,9 +96,9 @@ pub(super) fn sarif(report: &Report) -> String {
 }
 
 /// One workflow command for each finding.
-pub(super) fn github(report: &Report) -> String {
+pub(super) fn github(reports: &[Report]) -> String {
     let mut text = String::new();
-    for ((file, line), findings) in by_place(report) {
+    for ((file, line), findings) in reports.iter().flat_map(by_place) {
         for finding in findings {
             let command = match level(finding.weight) {
                 "note" => "notice",
