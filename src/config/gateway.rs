@@ -22,6 +22,9 @@ pub struct GatewaySpec {
     /// Folder of the contracts, relative to this file's folder.
     #[serde(default = "GatewaySpec::default_contracts")]
     pub contracts: PathBuf,
+    /// Which mappings of contracts go live: those that `crossdock contract check` found good, or any.
+    #[serde(default)]
+    pub mappings: MappingsSpec,
     /// Folder for what must survive a restart (the fallback queue), relative to this file's folder.
     #[serde(default = "GatewaySpec::default_state")]
     pub state: PathBuf,
@@ -47,6 +50,17 @@ pub struct GatewaySpec {
 pub enum GatewayKind {
     /// The only value.
     Gateway,
+}
+
+/// Which mappings of contracts go live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MappingsSpec {
+    /// Those whose contract has a `checked.json` that is of its versions and mappings as they are.
+    #[default]
+    Checked,
+    /// Any that can be read. For trying things out.
+    Any,
 }
 
 impl GatewaySpec {

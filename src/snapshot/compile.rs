@@ -14,10 +14,10 @@ use self::{trial::Plan, versions::Offered};
 use super::{ApiTrial, ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
 use crate::{
     config::{
-        self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, Policies, Severity, SourceFile, Sources, Spanned,
-        StateSpec,
+        self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, MappingsSpec, Policies, Severity, SourceFile, Sources,
+        Spanned, StateSpec,
     },
-    contract::{Candidate, Contract, ContractVersion, Operation},
+    contract::{Candidate, Contract, ContractVersion, Operation, check},
     lifecycle::{Fields, Life},
     pipeline::{self, Compiling},
     policy::{
@@ -36,6 +36,9 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
     let Some(policies) = policies else {
         return (None, diagnostics);
     };
+    if policies.gateway.spec.mappings == MappingsSpec::Checked {
+        require_checked(sources, &contracts, &mut diagnostics);
+    }
     let former = shared.snapshot.load_full();
     let mut compiler = Compiler {
         shared,
@@ -110,6 +113,20 @@ fn candidates(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<
         }
     }
     candidates
+}
+
+/// A mapping that was never checked, or was changed since, stays out.
+fn require_checked(sources: &Sources, contracts: &BTreeMap<String, Contract>, diagnostics: &mut Vec<Diagnostic>) {
+    // What cannot be read has mistakes that come first.
+    for (name, files) in sources
+        .contracts
+        .iter()
+        .filter(|(name, _)| contracts.contains_key(*name))
+    {
+        if let Err(fault) = check::verify(name, files) {
+            diagnostics.push(fault.diagnostic(name, files));
+        }
+    }
 }
 
 fn upstreams(

@@ -34,6 +34,26 @@ const DEPTH_LIMIT: usize = 40;
 /// Schemas that apply to one value at once.
 const PART_LIMIT: usize = 64;
 
+/// Keywords that say nothing of values of other types.
+const HINTS: &[(Type, &[&str])] = &[
+    (
+        Type::Object,
+        &["properties", "required", "additionalProperties", "patternProperties"],
+    ),
+    (Type::Array, &["items", "prefixItems", "minItems", "maxItems"]),
+    (Type::String, &["pattern", "format", "minLength", "maxLength"]),
+    (
+        Type::Number,
+        &[
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "exclusiveMinimum",
+            "exclusiveMaximum",
+        ],
+    ),
+];
+
 /// Draws documents from the schemas of one `OpenAPI` document.
 pub(in crate::contract) struct Generator<'d> {
     document: &'d OpenApi,
@@ -41,7 +61,7 @@ pub(in crate::contract) struct Generator<'d> {
     seed: u64,
     pools: HashMap<String, Pool>,
     /// Schemas without a choice, which always have the same parts.
-    fixed: HashMap<String, Rc<Parts>>,
+    fixed: HashMap<String, Rc<Parts<'d>>>,
     /// How often each object was drawn, to walk through which of its fields are present.
     objects: HashMap<String, u64>,
     /// How often each listed code or choice was drawn.
@@ -55,13 +75,24 @@ pub(in crate::contract) struct Generator<'d> {
 
 /// Everything that applies to one value, and what was made of it.
 #[derive(Default)]
-struct Parts {
-    pointers: Vec<String>,
+struct Parts<'d> {
+    schemas: Vec<(String, &'d Map<String, Value>)>,
     /// A choice was made: another time, another schema applies.
     has_choice: bool,
+    listed: OnceCell<Option<Vec<&'d Value>>>,
+    types: OnceCell<Types>,
     object: OnceCell<Object>,
     list: OnceCell<List>,
     pool: OnceCell<String>,
+}
+
+/// What the parts say of the type.
+struct Types {
+    allowed: Vec<Type>,
+    /// There is a `type`.
+    is_said: bool,
+    /// What other keywords are about.
+    hints: Vec<Type>,
 }
 
 /// What the parts say of an object.
@@ -137,10 +168,10 @@ impl<'d> Generator<'d> {
             return Sample::Null;
         }
         let parts = self.parts(pointer);
-        if let Some(listed) = self.listed(pointer, &parts.pointers) {
+        if let Some(listed) = self.listed(pointer, &parts) {
             return listed;
         }
-        match self.choose_type(&parts.pointers) {
+        match self.choose_type(&parts) {
             Type::Null => Sample::Null,
             Type::Bool => Sample::Bool(self.rng.bool()),
             kind @ (Type::Number | Type::String) => self.scalar(pointer, &parts, kind),
@@ -150,7 +181,7 @@ impl<'d> Generator<'d> {
     }
 
     /// The schema and everything that applies beside it: what `$ref` and `allOf` lead to, and one of each choice.
-    fn parts(&mut self, pointer: &str) -> Rc<Parts> {
+    fn parts(&mut self, pointer: &str) -> Rc<Parts<'d>> {
         if let Some(known) = self.fixed.get(pointer) {
             return known.clone();
         }
@@ -161,7 +192,7 @@ impl<'d> Generator<'d> {
         parts
     }
 
-    fn find_parts(&mut self, pointer: &str) -> Parts {
+    fn find_parts(&mut self, pointer: &str) -> Parts<'d> {
         let document = self.document;
         let mut has_choice = false;
         let mut parts: Vec<String> = Vec::new();
@@ -197,8 +228,12 @@ impl<'d> Generator<'d> {
             }
             parts.push(pointer);
         }
+        let schemas = parts.into_iter().filter_map(|part| {
+            let schema = document.at(&part).as_object()?;
+            Some((part, schema))
+        });
         Parts {
-            pointers: parts,
+            schemas: schemas.collect(),
             has_choice,
             ..Parts::default()
         }
@@ -214,107 +249,60 @@ impl<'d> Generator<'d> {
         usize::try_from((*turn - 1) % count as u64).unwrap_or_default()
     }
 
-    fn schemas<'p>(&self, parts: &'p [String]) -> impl Iterator<Item = (&'p str, &'d Map<String, Value>)> {
-        let document = self.document;
-        parts
-            .iter()
-            .filter_map(move |part| Some((part.as_str(), document.at(part).as_object()?)))
-    }
-
     /// A value of `const` or `enum`.
-    fn listed(&mut self, pointer: &str, parts: &[String]) -> Option<Sample> {
-        let constant = self.schemas(parts).find_map(|(_, schema)| schema.get("const"));
-        if let Some(constant) = constant {
-            return Some(Sample::of_plain(constant));
-        }
-        let lists: Vec<&Vec<Value>> = self
-            .schemas(parts)
-            .filter_map(|(_, schema)| schema.get("enum")?.as_array())
-            .collect();
-        let (first, others) = lists.split_first()?;
-        let allowed: Vec<&Value> = first
-            .iter()
-            .filter(|value| others.iter().all(|other| other.contains(value)))
-            .collect();
-        if allowed.is_empty() {
+    fn listed(&mut self, pointer: &str, parts: &Parts<'d>) -> Option<Sample> {
+        let listed = parts.listed.get_or_init(|| {
+            let constant = parts.schemas.iter().find_map(|(_, schema)| schema.get("const"));
+            if let Some(constant) = constant {
+                return Some(vec![constant]);
+            }
+            let lists: Vec<&Vec<Value>> = parts
+                .schemas
+                .iter()
+                .filter_map(|(_, schema)| schema.get("enum")?.as_array())
+                .collect();
+            let (first, others) = lists.split_first()?;
+            let is_everywhere = |value: &&Value| others.iter().all(|other| other.contains(value));
+            Some(first.iter().filter(is_everywhere).collect())
+        });
+        let listed = listed.as_ref()?;
+        if listed.is_empty() {
             return Some(Sample::Null);
         }
-        let turn = self.turn(&format!("{pointer}/enum"), allowed.len());
-        Some(Sample::of_plain(allowed[turn]))
+        let turn = self.turn(pointer, listed.len());
+        Some(Sample::of_plain(listed[turn]))
     }
 
-    fn choose_type(&mut self, parts: &[String]) -> Type {
-        use Type::{Array, Bool, Null, Number, Object, String};
-        let mut types = vec![Null, Bool, Number, String, Array, Object];
-        let mut is_said = false;
-        let mut hints = Vec::new();
-        for (_, schema) in self.schemas(parts) {
-            let named: Option<Vec<&str>> = match schema.get("type") {
-                Some(Value::String(name)) => Some(vec![name]),
-                Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect()),
-                _ => None,
-            };
-            if let Some(named) = named {
-                is_said = true;
-                types.retain(|kind| {
-                    named.iter().any(|name| match *name {
-                        "null" => *kind == Null,
-                        "boolean" => *kind == Bool,
-                        "number" | "integer" => *kind == Number,
-                        "string" => *kind == String,
-                        "array" => *kind == Array,
-                        _ => *kind == Object,
-                    })
-                });
-            }
-            for (kind, keywords) in [
-                (
-                    Object,
-                    &["properties", "required", "additionalProperties", "patternProperties"][..],
-                ),
-                (Array, &["items", "prefixItems", "minItems", "maxItems"][..]),
-                (String, &["pattern", "format", "minLength", "maxLength"][..]),
-                (
-                    Number,
-                    &[
-                        "minimum",
-                        "maximum",
-                        "multipleOf",
-                        "exclusiveMinimum",
-                        "exclusiveMaximum",
-                    ][..],
-                ),
-            ] {
-                if keywords.iter().any(|keyword| schema.contains_key(*keyword)) {
-                    hints.push(kind);
-                }
-            }
-        }
+    fn choose_type(&mut self, parts: &Parts<'d>) -> Type {
+        let Types {
+            allowed,
+            is_said,
+            hints,
+        } = parts.types.get_or_init(|| types(parts));
         if !is_said && !hints.is_empty() && self.rng.u8(..100) > 2 {
             return hints[self.rng.usize(..hints.len())];
         }
-        if types.is_empty() {
-            return Null;
-        }
-        // Null is one edge of many.
-        if types.len() > 1 && types.contains(&Null) {
-            if self.rng.u8(..100) < 12 {
-                return Null;
+        let is_null = |kind: &Type| *kind == Type::Null;
+        match allowed.as_slice() {
+            [] => Type::Null,
+            [one] => *one,
+            // Null is one edge of many.
+            several if several.iter().any(is_null) && self.rng.u8(..100) < 12 => Type::Null,
+            _ if !is_said && self.left == 0 => Type::String,
+            several => {
+                let others = several.iter().filter(|kind| !is_null(kind));
+                let turn = self.rng.usize(..others.clone().count());
+                others.copied().nth(turn).unwrap_or(Type::Null)
             }
-            types.retain(|kind| *kind != Null);
         }
-        if !is_said && self.left == 0 {
-            return String;
-        }
-        types[self.rng.usize(..types.len())]
     }
 
-    fn scalar(&mut self, pointer: &str, parts: &Parts, kind: Type) -> Sample {
+    fn scalar(&mut self, pointer: &str, parts: &Parts<'d>, kind: Type) -> Sample {
         let mut key = String::from(if kind == Type::Number { "number" } else { "text" });
         key.push_str(parts.pool.get_or_init(|| {
             // Fields that are described alike share their values.
             let mut telling = String::new();
-            for (_, schema) in self.schemas(&parts.pointers) {
+            for (_, schema) in &parts.schemas {
                 let said = schema
                     .iter()
                     .filter(|(name, _)| !matches!(name.as_str(), "description" | "title" | "$ref"));
@@ -328,7 +316,7 @@ impl<'d> Generator<'d> {
             let hash = blake3::hash(key.as_bytes());
             let own = u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default());
             let rng = Rng::with_seed(self.seed ^ own);
-            let schemas: Vec<_> = self.schemas(&parts.pointers).map(|(_, schema)| schema).collect();
+            let schemas: Vec<_> = parts.schemas.iter().map(|(_, schema)| *schema).collect();
             let validator = self.document.validator(pointer).ok();
             let pool = if kind == Type::Number {
                 Pool::of_numbers(&schemas, rng, validator.as_deref())
@@ -350,8 +338,8 @@ impl<'d> Generator<'d> {
         value
     }
 
-    fn array(&mut self, parts: &Parts, depth: usize) -> Sample {
-        let list = parts.list.get_or_init(|| self.list(&parts.pointers));
+    fn array(&mut self, parts: &Parts<'d>, depth: usize) -> Sample {
+        let list = parts.list.get_or_init(|| list(&parts.schemas));
         let List {
             least, most, is_unique, ..
         } = *list;
@@ -378,41 +366,6 @@ impl<'d> Generator<'d> {
         Sample::Arr(elements)
     }
 
-    fn list(&self, parts: &[String]) -> List {
-        let bound = |keyword: &'static str| {
-            let bounds = self
-                .schemas(parts)
-                .filter_map(move |(_, schema)| schema.get(keyword)?.as_u64());
-            bounds.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX))
-        };
-        let mut list = List {
-            least: bound("minItems").max().unwrap_or(0),
-            most: bound("maxItems").min(),
-            is_unique: self
-                .schemas(parts)
-                .any(|(_, schema)| schema.get("uniqueItems") == Some(&Value::Bool(true))),
-            items: None,
-            prefix: Vec::new(),
-        };
-        let mut is_closed = false;
-        for (part, schema) in self.schemas(parts) {
-            if let Some(Value::Array(listed)) = schema.get("prefixItems") {
-                list.prefix = (0..listed.len())
-                    .map(|position| format!("{part}/prefixItems/{position}"))
-                    .collect();
-            }
-            match schema.get("items") {
-                Some(Value::Object(_)) => list.items = Some(format!("{part}/items")),
-                Some(Value::Bool(false)) => is_closed = true,
-                _ => {}
-            }
-        }
-        if is_closed {
-            list.most = Some(list.prefix.len());
-        }
-        list
-    }
-
     fn count(&mut self, least: usize, most: Option<usize>, depth: usize) -> usize {
         let cap = |count: usize| count.max(least).min(most.unwrap_or(usize::MAX));
         if self.left == 0 {
@@ -434,8 +387,8 @@ impl<'d> Generator<'d> {
         }
     }
 
-    fn object(&mut self, pointer: &str, parts: &Parts, depth: usize) -> Sample {
-        let object = parts.object.get_or_init(|| self.object_of(&parts.pointers));
+    fn object(&mut self, pointer: &str, parts: &Parts<'d>, depth: usize) -> Sample {
+        let object = parts.object.get_or_init(|| object(&parts.schemas));
         let mut present = self.present(pointer, object, depth);
         while present.len() > object.most {
             let Some(position) = present.iter().rposition(|name| !object.required.contains(name)) else {
@@ -454,54 +407,6 @@ impl<'d> Generator<'d> {
         }
         self.add_extras(&mut members, object, depth);
         Sample::Obj(members)
-    }
-
-    fn object_of(&self, parts: &[String]) -> Object {
-        let mut object = Object {
-            properties: BTreeMap::new(),
-            required: Vec::new(),
-            optional: Vec::new(),
-            is_open: true,
-            extra: None,
-            patterns: Vec::new(),
-            least: 0,
-            most: usize::MAX,
-        };
-        for (part, schema) in self.schemas(parts) {
-            let places = |keyword: &str| {
-                let members = schema.get(keyword).and_then(Value::as_object);
-                let names = members.into_iter().flat_map(Map::keys);
-                let placed = names.map(|name| {
-                    let mut place = format!("{part}/{keyword}");
-                    push_token(&mut place, name);
-                    (name.clone(), place)
-                });
-                placed.collect::<Vec<_>>()
-            };
-            for (name, place) in places("properties") {
-                object.properties.entry(name).or_insert(place);
-            }
-            object.patterns.extend(places("patternProperties"));
-            let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-            for name in names.filter_map(Value::as_str) {
-                if !object.required.iter().any(|known| known == name) {
-                    object.required.push(name.to_owned());
-                }
-            }
-            for keyword in ["additionalProperties", "unevaluatedProperties"] {
-                match schema.get(keyword) {
-                    Some(Value::Bool(false)) => object.is_open = false,
-                    Some(Value::Object(_)) => object.extra = Some(format!("{part}/{keyword}")),
-                    _ => {}
-                }
-            }
-            let bound = |keyword: &str| Some(usize::try_from(schema.get(keyword)?.as_u64()?).unwrap_or(usize::MAX));
-            object.least = object.least.max(bound("minProperties").unwrap_or(0));
-            object.most = object.most.min(bound("maxProperties").unwrap_or(usize::MAX));
-        }
-        let names = object.properties.keys();
-        object.optional = names.filter(|name| !object.required.contains(name)).cloned().collect();
-        object
     }
 
     /// Which fields an object has this time: first all, none but the required, each alone, each missing; then any.
@@ -572,6 +477,125 @@ impl<'d> Generator<'d> {
             }
         }
     }
+}
+
+/// Which types a value may have.
+fn types(parts: &Parts<'_>) -> Types {
+    use Type::{Array, Bool, Null, Number, Object, String};
+    let mut types = Types {
+        allowed: vec![Null, Bool, Number, String, Array, Object],
+        is_said: false,
+        hints: Vec::new(),
+    };
+    for (_, schema) in &parts.schemas {
+        let named: Option<Vec<&str>> = match schema.get("type") {
+            Some(Value::String(name)) => Some(vec![name]),
+            Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect()),
+            _ => None,
+        };
+        if let Some(named) = named {
+            types.is_said = true;
+            types.allowed.retain(|kind| {
+                named.iter().any(|name| match *name {
+                    "null" => *kind == Null,
+                    "boolean" => *kind == Bool,
+                    "number" | "integer" => *kind == Number,
+                    "string" => *kind == String,
+                    "array" => *kind == Array,
+                    _ => *kind == Object,
+                })
+            });
+        }
+        for (kind, keywords) in HINTS {
+            if keywords.iter().any(|keyword| schema.contains_key(*keyword)) {
+                types.hints.push(*kind);
+            }
+        }
+    }
+    types
+}
+
+fn list(parts: &[(String, &Map<String, Value>)]) -> List {
+    let bound = |keyword: &'static str| {
+        let bounds = parts
+            .iter()
+            .filter_map(move |(_, schema)| schema.get(keyword)?.as_u64());
+        bounds.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX))
+    };
+    let mut list = List {
+        least: bound("minItems").max().unwrap_or(0),
+        most: bound("maxItems").min(),
+        is_unique: parts
+            .iter()
+            .any(|(_, schema)| schema.get("uniqueItems") == Some(&Value::Bool(true))),
+        items: None,
+        prefix: Vec::new(),
+    };
+    let mut is_closed = false;
+    for (part, schema) in parts {
+        if let Some(Value::Array(listed)) = schema.get("prefixItems") {
+            list.prefix = (0..listed.len())
+                .map(|position| format!("{part}/prefixItems/{position}"))
+                .collect();
+        }
+        match schema.get("items") {
+            Some(Value::Object(_)) => list.items = Some(format!("{part}/items")),
+            Some(Value::Bool(false)) => is_closed = true,
+            _ => {}
+        }
+    }
+    if is_closed {
+        list.most = Some(list.prefix.len());
+    }
+    list
+}
+
+fn object(parts: &[(String, &Map<String, Value>)]) -> Object {
+    let mut object = Object {
+        properties: BTreeMap::new(),
+        required: Vec::new(),
+        optional: Vec::new(),
+        is_open: true,
+        extra: None,
+        patterns: Vec::new(),
+        least: 0,
+        most: usize::MAX,
+    };
+    for (part, schema) in parts {
+        let places = |keyword: &str| {
+            let members = schema.get(keyword).and_then(Value::as_object);
+            let names = members.into_iter().flat_map(Map::keys);
+            let placed = names.map(|name| {
+                let mut place = format!("{part}/{keyword}");
+                push_token(&mut place, name);
+                (name.clone(), place)
+            });
+            placed.collect::<Vec<_>>()
+        };
+        for (name, place) in places("properties") {
+            object.properties.entry(name).or_insert(place);
+        }
+        object.patterns.extend(places("patternProperties"));
+        let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        for name in names.filter_map(Value::as_str) {
+            if !object.required.iter().any(|known| known == name) {
+                object.required.push(name.to_owned());
+            }
+        }
+        for keyword in ["additionalProperties", "unevaluatedProperties"] {
+            match schema.get(keyword) {
+                Some(Value::Bool(false)) => object.is_open = false,
+                Some(Value::Object(_)) => object.extra = Some(format!("{part}/{keyword}")),
+                _ => {}
+            }
+        }
+        let bound = |keyword: &str| Some(usize::try_from(schema.get(keyword)?.as_u64()?).unwrap_or(usize::MAX));
+        object.least = object.least.max(bound("minProperties").unwrap_or(0));
+        object.most = object.most.min(bound("maxProperties").unwrap_or(usize::MAX));
+    }
+    let names = object.properties.keys();
+    object.optional = names.filter(|name| !object.required.contains(name)).cloned().collect();
+    object
 }
 
 #[cfg(test)]

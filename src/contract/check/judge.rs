@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use super::compare::{Change, Difference};
 use super::locate::{Sheet, Spot};
 use super::sample::Sample;
-use crate::contract::spec::{Agree, DateForm, DecimalForm, Direction, More, OpSpec};
+use crate::contract::spec::{Agree, DateForm, DecimalForm, Direction, LetterCase, More, MoreParts, OpSpec, SideSpec};
 
 /// Why the engine refuses a value that the source version admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,15 @@ pub(super) enum Refusal {
 
 /// Judges a refusal at a place whose value is known.
 pub(super) fn refusal(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
+    if let (Some(Sample::Arr(items)), false) = (value, matches!(op, Some(OpSpec::Wrap(_) | OpSpec::First(_)))) {
+        // What is said of a value is said of each in a list of them: one of them was refused.
+        let judged = items.iter().map(|item| one(op, way, Some(item)));
+        return judged.min().unwrap_or(Refusal::Fault);
+    }
+    one(op, way, value)
+}
+
+fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
     match op {
         Some(OpSpec::Table(op)) => {
             let misses = if way == Direction::Up {
@@ -67,8 +76,39 @@ pub(super) fn refusal(op: Option<&OpSpec>, way: Direction, value: Option<&Sample
         },
         Some(OpSpec::Strip(op)) => padding(op.char, op.width, way == Direction::Up, value),
         Some(OpSpec::Pad(op)) => padding(op.char, op.width, way == Direction::Down, value),
+        Some(OpSpec::Split(op)) if way == Direction::Up => too_many(&op.separator, op.more, op.to.len(), value),
+        Some(OpSpec::Join(op)) if way == Direction::Down => too_many(&op.separator, op.more, op.from.len(), value),
+        // A value that would be taken for nothing, a name that stands twice, an offset between two pages.
+        Some(OpSpec::Null(_) | OpSpec::Pivot(_) | OpSpec::Paging(_)) => Refusal::Inherent,
+        // They read what their schema may be wider than.
+        Some(
+            OpSpec::Bool(_)
+            | OpSpec::Case(_)
+            | OpSpec::Trim(_)
+            | OpSpec::Scale(_)
+            | OpSpec::Split(_)
+            | OpSpec::Join(_)
+            | OpSpec::Pattern(_)
+            | OpSpec::MinorUnits(_)
+            | OpSpec::Unit(_)
+            | OpSpec::Group(_)
+            | OpSpec::Flatten(_)
+            | OpSpec::Variant(_)
+            | OpSpec::Count(_)
+            | OpSpec::Sum(_),
+        ) => Refusal::Open,
         Some(OpSpec::Const(op)) if way == Direction::Down && op.expect == Agree::Error => Refusal::Declared,
         Some(OpSpec::Copy(op)) if way == Direction::Down && op.agree == Agree::Error => Refusal::Declared,
+        _ => Refusal::Fault,
+    }
+}
+
+fn too_many(separator: &str, more: MoreParts, most: usize, value: Option<&Sample>) -> Refusal {
+    match value {
+        Some(Sample::Str(text)) if more == MoreParts::Error && text.split(separator).count() > most => {
+            Refusal::Declared
+        }
+        Some(Sample::Str(_)) => Refusal::Open,
         _ => Refusal::Fault,
     }
 }
@@ -142,6 +182,14 @@ pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, diff
             More::Drop => Some("only the first is kept".to_owned()),
             More::Error => None,
         },
+        OpSpec::Case(op) if op.older == LetterCase::Any => Some("letters change".to_owned()),
+        OpSpec::Trim(_) => Some("without white space at its ends".to_owned()),
+        OpSpec::Scale(op) => op.round.map(|digits| format!("rounded to {digits} digits")),
+        OpSpec::Null(_) => matches!(difference.kind, Change::Lost | Change::Added | Change::Changed)
+            .then(|| "says nothing in another way".to_owned()),
+        OpSpec::Unit(op) if up => Some(format!("comes back in {}", op.back)),
+        OpSpec::Count(op) if (op.side == SideSpec::Newer) != up => Some("counted anew".to_owned()),
+        OpSpec::Sum(op) if (op.side == SideSpec::Newer) != up => Some("added up anew".to_owned()),
         OpSpec::Table(op) => {
             let Some(Sample::Str(code)) = &difference.before else {
                 return None;
@@ -162,7 +210,17 @@ pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, diff
 
 /// Whether text that reads as the same number or instant is only written differently there.
 pub(super) fn rewrites_text(op: Option<&OpSpec>) -> bool {
-    matches!(op, Some(OpSpec::Decimal(_) | OpSpec::Date(_)))
+    matches!(
+        op,
+        Some(
+            OpSpec::Decimal(_)
+                | OpSpec::Date(_)
+                | OpSpec::Scale(_)
+                | OpSpec::MinorUnits(_)
+                | OpSpec::Unit(_)
+                | OpSpec::Sum(_)
+        )
+    )
 }
 
 /// What a step is called in a report.
@@ -181,5 +239,22 @@ pub(super) fn name(op: &OpSpec) -> &'static str {
         OpSpec::Date(_) => "date",
         OpSpec::Strip(_) => "strip",
         OpSpec::Pad(_) => "pad",
+        OpSpec::Bool(_) => "bool",
+        OpSpec::Case(_) => "case",
+        OpSpec::Trim(_) => "trim",
+        OpSpec::Scale(_) => "scale",
+        OpSpec::Null(_) => "null",
+        OpSpec::Split(_) => "split",
+        OpSpec::Join(_) => "join",
+        OpSpec::Pattern(_) => "pattern",
+        OpSpec::MinorUnits(_) => "minorUnits",
+        OpSpec::Unit(_) => "unit",
+        OpSpec::Pivot(_) => "pivot",
+        OpSpec::Group(_) => "group",
+        OpSpec::Flatten(_) => "flatten",
+        OpSpec::Variant(_) => "variant",
+        OpSpec::Count(_) => "count",
+        OpSpec::Sum(_) => "sum",
+        OpSpec::Paging(_) => "paging",
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{SourceFile, Spanned};
 use crate::contract::ContractVersion;
 use crate::contract::compile::place;
 use crate::contract::openapi::OpenApi;
-use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec};
+use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec, SideSpec};
 
 /// Places that are followed at most.
 const DEPTH_LIMIT: usize = 128;
@@ -79,6 +79,7 @@ impl<'c> Sheet<'c> {
                 let (op, moved) = base.follow(side);
                 let ops: &[Spanned<OpSpec>] = match op.map(|op| &op.value) {
                     Some(OpSpec::Each(each)) => &each.ops,
+                    Some(OpSpec::Group(group) | OpSpec::Flatten(group)) => &group.ops,
                     _ => &[],
                 };
                 spot.op = op.map(|op| &op.value).filter(|_| base.is_exact(side));
@@ -236,18 +237,20 @@ impl<'s> Base<'s> {
                 Side::Older => (older, newer),
                 Side::Newer => (newer, older),
             };
-            let Some(own) = own else { continue };
-            let own: Vec<Box<str>> = own.split('.').map(Into::into).collect();
-            if self.fields.starts_with(&own) {
-                let moved = other.filter(|other| !other.starts_with('^')).map(|other| {
-                    let other = other.split('.').map(Into::into);
-                    other.chain(self.fields[own.len()..].iter().cloned()).collect()
-                });
-                return (Some(written), moved);
-            }
-            if !self.fields.is_empty() && own.starts_with(&self.fields) && inside.is_none() {
-                let other = other.filter(|other| !other.starts_with('^'));
-                inside = Some((written, other.map(|other| other.split('.').map(Into::into).collect())));
+            // Where one field becomes several, the first stands for them.
+            let other = other.first();
+            for own in own {
+                let own: Vec<Box<str>> = own.split('.').map(Into::into).collect();
+                if self.fields.starts_with(&own) {
+                    let moved = other.map(|other| {
+                        let other = other.split('.').map(Into::into);
+                        other.chain(self.fields[own.len()..].iter().cloned()).collect()
+                    });
+                    return (Some(written), moved);
+                }
+                if !self.fields.is_empty() && own.starts_with(&self.fields) && inside.is_none() {
+                    inside = Some((written, other.map(|other| other.split('.').map(Into::into).collect())));
+                }
             }
         }
         match inside {
@@ -262,8 +265,10 @@ impl<'s> Base<'s> {
         self.ops.iter().any(|written| {
             let (older, newer) = ends(&written.value);
             let own = if side == Side::Older { older } else { newer };
-            let own: Vec<Box<str>> = own.into_iter().flat_map(|own| own.split('.')).map(Into::into).collect();
-            own.len() > self.fields.len() && own.starts_with(&self.fields)
+            own.into_iter().any(|own| {
+                let own: Vec<Box<str>> = own.split('.').map(Into::into).collect();
+                own.len() > self.fields.len() && own.starts_with(&self.fields)
+            })
         })
     }
 
@@ -273,43 +278,60 @@ impl<'s> Base<'s> {
     }
 }
 
-/// The field a step names in the older and in the newer version.
-pub(super) fn ends(op: &OpSpec) -> (Option<&str>, Option<&str>) {
+/// The fields a step names in the older and in the newer version.
+pub(super) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
     match op {
-        OpSpec::Move(op) => (Some(&op.from), Some(&op.to)),
-        OpSpec::Copy(op) => (None, Some(&op.to)),
-        OpSpec::Wrap(op) | OpSpec::First(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
+        OpSpec::Move(op) => (vec![&op.from], vec![&op.to]),
+        OpSpec::Copy(op) => (Vec::new(), vec![&op.to]),
+        OpSpec::Wrap(op) | OpSpec::First(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Default(op) => (vec![&op.path], vec![&op.path]),
+        OpSpec::Const(op) => (Vec::new(), vec![&op.to]),
+        OpSpec::Drop(op) => (vec![&op.path], Vec::new()),
+        OpSpec::Each(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Table(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Decimal(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Date(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Strip(op) | OpSpec::Pad(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Bool(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Case(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Trim(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Scale(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Null(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Pivot(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Variant(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Split(op) => (vec![&op.from], op.to.iter().map(String::as_str).collect()),
+        OpSpec::Join(op) => (op.from.iter().map(String::as_str).collect(), vec![&op.to]),
+        OpSpec::Pattern(op) => (
+            op.older.keys().map(String::as_str).collect(),
+            op.newer.keys().map(String::as_str).collect(),
         ),
-        OpSpec::Default(op) => (Some(&op.path), Some(&op.path)),
-        OpSpec::Const(op) => (None, Some(&op.to)),
-        OpSpec::Drop(op) => (Some(&op.path), None),
-        OpSpec::Each(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
-        ),
-        OpSpec::Table(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
-        ),
-        OpSpec::Decimal(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
-        ),
-        OpSpec::Date(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
-        ),
-        OpSpec::Strip(op) | OpSpec::Pad(op) => (
-            pick(op.path.as_ref(), op.from.as_ref()),
-            pick(op.path.as_ref(), op.to.as_ref()),
-        ),
+        OpSpec::MinorUnits(op) => (vec![&op.from], vec![&op.to]),
+        OpSpec::Unit(op) => (vec![&op.from, &op.unit], vec![&op.to]),
+        OpSpec::Group(op) | OpSpec::Flatten(op) => (vec![&op.from], vec![&op.to]),
+        OpSpec::Count(op) => on(op.side, &op.to),
+        OpSpec::Sum(op) => on(op.side, &op.to),
+        OpSpec::Paging(op) => {
+            let (pages, offsets) = (vec![op.page.as_str(), &op.size], vec![op.offset.as_str(), &op.limit]);
+            match op.pages {
+                SideSpec::Older => (pages, offsets),
+                SideSpec::Newer => (offsets, pages),
+            }
+        }
     }
 }
 
-fn pick<'o>(path: Option<&'o String>, own: Option<&'o String>) -> Option<&'o str> {
-    own.or(path).map(String::as_str)
+/// A field that has its place by `path`, or by `from` and `to`.
+fn two<'o>(path: Option<&'o String>, from: Option<&'o String>, to: Option<&'o String>) -> (Vec<&'o str>, Vec<&'o str>) {
+    let one = |own: Option<&'o String>| own.or(path).map(String::as_str).into_iter().collect();
+    (one(from), one(to))
+}
+
+/// A field that only one version has.
+fn on(side: SideSpec, own: &str) -> (Vec<&str>, Vec<&str>) {
+    match side {
+        SideSpec::Older => (vec![own], Vec::new()),
+        SideSpec::Newer => (Vec::new(), vec![own]),
+    }
 }
 
 fn is_position(token: &str) -> bool {
