@@ -16,7 +16,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value};
 
 use super::sample::Sample;
-use crate::contract::openapi::{OpenApi, push_token};
+use crate::contract::openapi::{OpenApi, push_token, target_of};
 use pool::Pool;
 
 /// Values in an ordinary document, as a goal: past it, only what is required is drawn.
@@ -205,7 +205,7 @@ impl<'d> Generator<'d> {
                 continue;
             };
             if let Some(Value::String(reference)) = schema.get("$ref") {
-                waiting.extend(reference.strip_prefix('#').map(str::to_owned));
+                waiting.extend(target_of(reference));
             }
             let count = |keyword: &str| schema.get(keyword).and_then(Value::as_array).map_or(0, Vec::len);
             waiting.extend((0..count("allOf")).map(|position| format!("{pointer}/allOf/{position}")));

@@ -1,3 +1,5 @@
+mod faults;
+
 use super::*;
 
 fn folder(name: &str) -> Vec<SourceFile> {
