@@ -8,6 +8,7 @@ pub mod config;
 pub mod contract;
 pub mod edge;
 pub mod exchange;
+pub mod expression;
 mod files;
 pub mod gateway;
 pub mod json;
