@@ -6,6 +6,7 @@
 
 mod arithmetic;
 pub mod check;
+mod checker;
 mod combine;
 mod compile;
 pub mod containment;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jsonschema::{Draft, Registry, Validator};
 use serde_json::{Map, Value, json};
 
+use super::checker::Checker;
 use super::document::assemble;
 use super::shape::{Shape, visit};
 use super::tree::{Content, Node, Origin};
@@ -19,6 +20,9 @@ pub(super) const PARAMETERS: &str = "x-crossdock-parameters";
 
 /// The name that validators know the document by. Nothing is fetched: it only has to be one.
 const DOCUMENT_URI: &str = "json-schema:///openapi";
+
+/// How many validators of bodies a version has at hand from the start.
+const KEPT: usize = 256;
 
 /// How many `$ref`s are followed one after the other before a circle is assumed.
 const REF_LIMIT: usize = 32;
@@ -50,6 +54,8 @@ pub(super) struct OpenApi {
 #[derive(Default)]
 struct Validators {
     built: HashMap<String, Arc<Validator<Tape>>>,
+    /// Those of bodies.
+    checkers: HashMap<String, Arc<Checker>>,
     /// The document as validators are built from it: one copy for all of them, for as long as they are built.
     registry: Option<Arc<Registry<'static>>>,
 }
@@ -178,23 +184,46 @@ impl OpenApi {
         if let Some(validator) = validators.built.get(&pointer) {
             return Ok(validator.clone());
         }
-        let registry = if let Some(registry) = &validators.registry {
-            registry.clone()
-        } else {
-            let registry = self.registry().map_err(|error| self.unusable("", &error))?;
-            validators.registry.insert(Arc::new(registry)).clone()
-        };
-        // The schema is named, not copied: a document has as many schemas as it is long.
-        let schema = json!({ "$ref": format!("{DOCUMENT_URI}{}", fragment(&pointer)) });
-        let options = exact_options().with_registry(&registry);
-        let validator = options.build(&schema).map_err(|error| {
-            let place = error.instance_path().to_string();
-            let is_inside = !place.is_empty() && self.root.pointer(&place).is_some();
-            self.unusable(if is_inside { &place } else { &pointer }, &error)
-        })?;
-        let validator = Arc::new(validator);
+        let registry = self.shared(&mut validators)?;
+        let validator = Arc::new(self.build(&pointer, &registry)?);
         validators.built.insert(pointer, validator.clone());
         Ok(validator)
+    }
+
+    /// What holds bodies against the schema at a pointer. The first so many are kept as they are built to see whether
+    /// they can be; further ones are built again when they are used.
+    pub(super) fn checker(&self, pointer: &str) -> Result<Arc<Checker>, Diagnostic> {
+        let pointer = self.resolve(pointer).unwrap_or_else(|| pointer.to_owned());
+        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checker) = validators.checkers.get(&pointer) {
+            return Ok(checker.clone());
+        }
+        let registry = self.shared(&mut validators)?;
+        let validator = self.build(&pointer, &registry)?;
+        let checker = Arc::new(if validators.checkers.len() < KEPT {
+            Checker::Built(Arc::new(validator))
+        } else {
+            Checker::later(named(&pointer), registry)
+        });
+        validators.checkers.insert(pointer, checker.clone());
+        Ok(checker)
+    }
+
+    fn shared(&self, validators: &mut Validators) -> Result<Arc<Registry<'static>>, Diagnostic> {
+        if let Some(registry) = &validators.registry {
+            return Ok(registry.clone());
+        }
+        let registry = self.registry().map_err(|error| self.unusable("", &error))?;
+        Ok(validators.registry.insert(Arc::new(registry)).clone())
+    }
+
+    fn build(&self, pointer: &str, registry: &Registry<'static>) -> Result<Validator<Tape>, Diagnostic> {
+        let options = exact_options().with_registry(registry);
+        options.build(&named(pointer)).map_err(|error| {
+            let place = error.instance_path().to_string();
+            let is_inside = !place.is_empty() && self.root.pointer(&place).is_some();
+            self.unusable(if is_inside { &place } else { pointer }, &error)
+        })
     }
 
     /// Lets go of what only loading needs. A validator or a place that is asked for later is found all the same.
@@ -360,6 +389,11 @@ impl OpenApi {
         }
         parts
     }
+}
+
+/// The schema at a pointer by its name. It is not copied: a document has as many schemas as it is long.
+fn named(pointer: &str) -> Value {
+    json!({ "$ref": format!("{DOCUMENT_URI}{}", fragment(pointer)) })
 }
 
 /// Something to be asked once the whole document is known.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
-use jsonschema::Validator;
 use serde_json::{Value, json};
 
+use super::checker::Checker;
 use super::openapi::{OpenApi, PARAMETERS, fragment, list, push_token};
 use super::parameter::{Parameter, Place, parse_query};
 use crate::config::Diagnostic;
-use crate::json::{Document, Tape};
+use crate::json::Document;
 use crate::problem::Violation;
 
 /// A message is not searched further once it has this many violations.
@@ -57,7 +57,7 @@ pub(super) struct Media {
     pub(super) name: String,
     /// Where its schema stands in the document; only JSON has one that is used.
     pub(super) schema: Option<String>,
-    validator: Option<Arc<Validator<Tape>>>,
+    checker: Option<Arc<Checker>>,
 }
 
 /// What an operation answers with a status.
@@ -352,21 +352,21 @@ impl Media {
             place.push_str("/schema");
             let is_json = name == "application/json" || name.ends_with("+json");
             let schema = document.resolve(&place).filter(|_| is_json);
-            let validator = schema.as_ref().and_then(|schema| {
-                let built = document.validator(schema);
+            let checker = schema.as_ref().and_then(|schema| {
+                let built = document.checker(schema);
                 built.map_err(|mistake| mistakes.push(mistake)).ok()
             });
-            media.push(Self {
-                name,
-                schema,
-                validator,
-            });
+            media.push(Self { name, schema, checker });
         }
         media
     }
 
     fn check(&self, body: &Document, violations: &mut Vec<Violation>) {
-        let Some(validator) = &self.validator else { return };
+        let Some(checker) = &self.checker else { return };
+        let Some(validator) = checker.get() else {
+            // Never seen: it could be built when the version was loaded.
+            return violations.push(at_root("its schema cannot be used now"));
+        };
         if validator.is_valid(body.root()) {
             return;
         }
