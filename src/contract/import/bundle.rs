@@ -266,10 +266,12 @@ impl Bundler {
         if target.file > 0 {
             let place = if target.pointer.is_empty() { "" } else { "#" };
             let path = self.files[target.file].path.display().to_string();
-            self.bundled.push(format!(
-                "{path}{place}{} is components/{}/{}",
-                target.pointer, target.section, target.name
-            ));
+            let now = match target.shape {
+                // A path names its operations itself.
+                Shape::PathItem => "stands under its path".to_owned(),
+                _ => format!("is components/{}/{}", target.section, target.name),
+            };
+            self.bundled.push(format!("{path}{place}{} {now}", target.pointer));
         }
     }
 

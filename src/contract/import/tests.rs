@@ -49,6 +49,7 @@ fn a_document_of_many_files_becomes_one() {
     assert_eq!(imported.report.operations, 5);
     assert_eq!(imported.report.files, 10);
     for expected in [
+        "paths/sales-orders.yaml stands under its path",
         "schemas/Customer.yaml is components/schemas/Customer",
         "schemas/SalesOrder.yaml is components/schemas/SalesOrder",
         "common/types.yaml#/Address is components/schemas/types-Address",
