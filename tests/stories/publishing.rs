@@ -55,6 +55,62 @@ async fn an_edit_is_live_within_the_second_and_a_broken_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_changed_mapping_stays_out_until_it_was_checked() {
+    let world = World::start().await;
+    let first = snapshot(&world).await;
+    let map = "contracts/orders/v1-v2.map.yaml";
+    world.edit(
+        map,
+        "its callers see the first note only",
+        "its callers see but the first note",
+    );
+    world
+        .until("the gateway says what to do", async || {
+            world.gateway_log().contains("crossdock contract check orders")
+        })
+        .await;
+    assert_eq!(snapshot(&world).await, first, "the running snapshot stays");
+    let check = |arguments: &[&str]| {
+        crossdock()
+            .args(["contract", "check", "orders", "--contracts"])
+            .arg(world.folder().join("contracts"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = check(&["--verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("changed after they were checked"));
+
+    let output = check(&["--cases", "60"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("verdict: GOOD"));
+    world
+        .until("the checked mapping is live", async || snapshot(&world).await > first)
+        .await;
+    assert!(check(&["--verify"]).status.success());
+
+    // A mapping that loses what it does not say is refuted, with the smallest order that shows it.
+    world.edit(
+        "contracts/orders/v2/openapi.yaml",
+        "itemCode: { type: string, minLength: 1, maxLength: 40 }",
+        "itemCode: { type: string, minLength: 1, maxLength: 20 }",
+    );
+    let output = check(&["--cases", "200", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let reports: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = reports[0]["ways"][0]["lenses"].as_array().unwrap().iter();
+    let findings: Vec<_> = findings.flat_map(|lens| lens["findings"].as_array().unwrap()).collect();
+    let wrong = findings.iter().find(|finding| finding["weight"] == "error").unwrap();
+    assert!(wrong["path"].as_str().unwrap().ends_with("items[].itemCode"), "{wrong}");
+    assert_eq!(wrong["op"], "move");
+    assert!(
+        wrong["line"].as_u64().unwrap() > 30 && wrong["witness"].as_str().unwrap().len() < 400,
+        "{wrong}"
+    );
+}
+
+#[tokio::test]
 async fn a_hundred_swaps_under_load_fail_no_request() {
     let world = Arc::new(World::start().await);
     let token = world.token("storefront");
