@@ -20,7 +20,9 @@ mod overlay;
 mod parameter;
 mod program;
 pub mod promote;
+mod rules;
 pub mod scaffold;
+mod schema_types;
 mod shape;
 pub mod spec;
 mod steps;
@@ -44,6 +46,7 @@ use operation::Listed;
 pub use operation::{Operation, RequestFault};
 pub(crate) use overlay::is_overlay;
 pub use program::Effect;
+use rules::Rules;
 pub use spec::Direction;
 use spec::MappingSpec;
 use translation::Step;
@@ -244,10 +247,12 @@ impl ContractVersion {
         mut document: OpenApi,
         mut found: Vec<Diagnostic>,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let rules = Rules::compile(&document, &mut found);
         let mut operations: Vec<Arc<Operation>> = Vec::new();
         let mut ids = HashSet::new();
         for listed in listed_operations(&document, &mut found) {
-            if let Some(operation) = Operation::compile(&mut document, &listed, &mut found) {
+            if let Some(mut operation) = Operation::compile(&mut document, &listed, &mut found) {
+                operation.attach(&rules, &document);
                 if !ids.insert(operation.id.clone()) {
                     let message = format!("two operations are named `{}`", operation.id);
                     found.push(

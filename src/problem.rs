@@ -78,6 +78,9 @@ pub enum Refusal {
     /// The request does not conform to the caller's contract version.
     #[error("the request does not conform to the contract")]
     Invalid { violations: Vec<Violation> },
+    /// The request conforms, but breaks a rule of the business that its contract states.
+    #[error("the request breaks a rule of the contract")]
+    RuleBroken { violations: Vec<Violation> },
     #[error("{detail}")]
     IdempotencyKeyMissing { detail: Cow<'static, str> },
     #[error("this Idempotency-Key was used before with a different request")]
@@ -317,6 +320,12 @@ impl Refusal {
                 "Contract violated",
                 Business,
             ),
+            Self::RuleBroken { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "rule-broken",
+                "Business rule broken",
+                Business,
+            ),
             Self::IdempotencyKeyMissing { .. } => (
                 StatusCode::BAD_REQUEST,
                 "idempotency-key-missing",
@@ -408,6 +417,7 @@ impl Refusal {
     pub(crate) fn violations(&self) -> &[Violation] {
         match self {
             Self::Invalid { violations }
+            | Self::RuleBroken { violations }
             | Self::MalformedParameters { violations, .. }
             | Self::MappingInvalid { violations, .. }
             | Self::UpstreamInvalid { violations, .. } => violations,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::checker::Checker;
 use super::openapi::{OpenApi, PARAMETERS, fragment, list, push_token};
 use super::parameter::{Parameter, Place, parse_query};
+use super::rules::{RulePlan, Rules};
 use crate::config::Diagnostic;
 use crate::json::Document;
 use crate::problem::Violation;
@@ -58,6 +59,8 @@ pub(super) struct Media {
     /// Where its schema stands in the document; only JSON has one that is used.
     pub(super) schema: Option<String>,
     checker: Option<Arc<Checker>>,
+    /// Rules for what the schema describes.
+    rules: Option<RulePlan>,
 }
 
 /// What an operation answers with a status.
@@ -186,6 +189,26 @@ impl Operation {
             Err(RequestFault::Malformed(violations))
         } else {
             Err(RequestFault::Invalid(violations))
+        }
+    }
+
+    /// Holds a body that conforms against the rules of its schema, for the channel that sent it. Finds every object
+    /// that breaks one, at its JSON Pointer.
+    pub fn check_rules(&self, headers: &HeaderMap, body: &Document, channel: &str) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let kinds = self.body.as_ref().map_or(&[][..], |expected| &expected.media);
+        let media = find_media(kinds, headers).or(kinds.first());
+        if let Some(rules) = media.and_then(|media| media.rules.as_ref()) {
+            rules.check(body.root(), channel, VIOLATION_LIMIT, &mut violations);
+        }
+        violations
+    }
+
+    /// Gives the request's bodies the rules of their schemas.
+    pub(super) fn attach(&mut self, rules: &Rules, document: &OpenApi) {
+        let kinds = self.body.iter_mut().flat_map(|body| &mut body.media);
+        for media in kinds {
+            media.rules = media.schema.as_ref().and_then(|schema| rules.plan(document, schema));
         }
     }
 
@@ -356,7 +379,12 @@ impl Media {
                 let built = document.checker(schema);
                 built.map_err(|mistake| mistakes.push(mistake)).ok()
             });
-            media.push(Self { name, schema, checker });
+            media.push(Self {
+                name,
+                schema,
+                checker,
+                rules: None,
+            });
         }
         media
     }

@@ -2,6 +2,7 @@ mod editions;
 mod guide;
 mod mistakes;
 mod operations;
+mod rules;
 mod steps;
 
 use bytes::Bytes;

@@ -670,3 +670,29 @@ fn a_document_that_does_not_fit_is_an_error() {
         assert_eq!(error.to_string(), message, "{text}");
     }
 }
+
+/// What stands between two marks of the chapter.
+fn documented(start: &str) -> &'static str {
+    let chapter = include_str!("../../contracts/README.md")
+        .split("\n## Expressions\n")
+        .nth(1)
+        .unwrap();
+    let block = chapter.split(start).nth(1).unwrap();
+    block.split("```").next().unwrap()
+}
+
+#[test]
+fn the_documented_examples_are_true() {
+    let document = Document::parse(Bytes::from(documented("```json\n"))).unwrap();
+    let examples: Vec<_> = documented("```cel\n").lines().collect();
+    assert!(examples.len() > 15);
+    for example in examples {
+        let (text, expected) = example.split_once("  // ").expect(example);
+        let expression = compile(text);
+        let out = expression
+            .evaluate(&[Binding::Json(document.root())])
+            .expect(example)
+            .expect(example);
+        assert_eq!(String::from_utf8(out.into_bytes()).unwrap(), expected, "{text}");
+    }
+}

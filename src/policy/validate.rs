@@ -106,10 +106,23 @@ impl Validate {
             document.as_deref(),
         );
         match checked {
-            Ok(()) => None,
+            Ok(()) => self.broken_rules(exchange, request, document.as_deref()),
             Err(RequestFault::Malformed(violations)) => Some(malformed(violations)),
             Err(RequestFault::Invalid(violations)) => Some(Refusal::Invalid { violations }),
         }
+    }
+
+    /// What a request that conforms says against the rules of the business.
+    fn broken_rules(
+        &self,
+        exchange: Option<&Arc<Exchange>>,
+        request: &Request,
+        document: Option<&Document>,
+    ) -> Option<Refusal> {
+        let caller = exchange.and_then(|exchange| exchange.caller.get());
+        let channel = caller.map_or("", |caller| &*caller.channel);
+        let violations = self.operation.check_rules(request.headers(), document?, channel);
+        (!violations.is_empty()).then_some(Refusal::RuleBroken { violations })
     }
 
     fn count(&self, exchange: Option<&Arc<Exchange>>, direction: Direction, violations: &[Violation]) {
