@@ -265,7 +265,12 @@ impl<'a> Differ<'a> {
     }
 
     fn push(&mut self, change: Change) {
-        if !self.changes.contains(&change) {
+        let mut of_operation = self
+            .changes
+            .iter()
+            .rev()
+            .take_while(|known| known.operation == change.operation);
+        if of_operation.all(|known| *known != change) {
             self.changes.push(change);
         }
     }

@@ -15,6 +15,9 @@ use crate::contract::openapi::{OpenApi, push_token};
 /// Differences that are listed for one pair of schemas.
 const EDIT_LIMIT: usize = 1_000;
 
+/// Pairs of schemas that are walked below one pair; what is refused further on is told without an explanation.
+const STEP_LIMIT: usize = 2_000;
+
 /// How deep schemas are followed.
 const DEPTH_LIMIT: usize = 48;
 
@@ -54,6 +57,7 @@ pub(super) fn edits(older: &OpenApi, newer: &OpenApi, old: &str, new: &str) -> V
         older,
         newer,
         open: Vec::new(),
+        steps: 0,
         edits: Vec::new(),
     };
     walk.schemas(old, new, "");
@@ -64,6 +68,7 @@ struct Walk<'a> {
     older: &'a OpenApi,
     newer: &'a OpenApi,
     open: Vec<(String, String)>,
+    steps: usize,
     edits: Vec<Edit>,
 }
 
@@ -76,7 +81,9 @@ impl Walk<'_> {
             return;
         };
         let pair = (old, new);
-        if self.open.contains(&pair) || self.open.len() > DEPTH_LIMIT || self.edits.len() > EDIT_LIMIT {
+        self.steps += 1;
+        let is_long = self.steps > STEP_LIMIT || self.edits.len() > EDIT_LIMIT;
+        if self.open.contains(&pair) || self.open.len() > DEPTH_LIMIT || is_long {
             return;
         }
         let (old, new) = (pair.0.clone(), pair.1.clone());
