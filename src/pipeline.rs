@@ -39,7 +39,7 @@ use crate::{
     problem::Refusal,
     shared::Shared,
     snapshot::Snapshot,
-    telemetry::{TraceContext, ValidationMetrics},
+    telemetry::{TraceContext, ValidationMetrics, hex},
     upstream::{Upstream, headers::X_CORRELATION_ID},
 };
 
@@ -129,21 +129,12 @@ fn agrees(headers: &HeaderMap, version: &str) -> Result<(), Refusal> {
 fn identify(shared: &Shared, connection: Connection, headers: &HeaderMap) -> Exchange {
     let sampler = shared.traces.as_ref().map(crate::telemetry::Traces::sampler);
     let trace = TraceContext::from_headers(headers, sampler);
-    let id: Arc<str> = hex(fastrand::u128(..));
+    let id: Arc<str> = hex(fastrand::u128(..).to_be_bytes(), &mut [0; 32]).into();
     let given = headers.get(X_CORRELATION_ID).and_then(|value| value.to_str().ok());
     // What is repeated in logs and answers is short and plain.
     let is_plain = |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     let correlation = given.filter(is_plain).map_or_else(|| id.clone(), Arc::from);
     Exchange::new(id, correlation, trace, connection.peer, connection.is_tls)
-}
-
-fn hex(number: u128) -> Arc<str> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 32];
-    for (place, digit) in text.iter_mut().zip((0..32).rev()) {
-        *place = DIGITS[(number >> (digit * 4)) as usize & 15];
-    }
-    str::from_utf8(&text).unwrap_or_default().into()
 }
 
 /// One operation of an API in one contract version, about to be compiled.

@@ -11,19 +11,19 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use http::Method;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::metrics::Metrics;
+use super::{context::hex, metrics::Metrics};
 use crate::{config::AccessLogSpec, exchange::Exchange, upstream::headers as address};
 
 /// Lines gathered by a thread before they are handed over, in bytes.
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 64 << 10;
 /// Chunks that wait for the writer at most; further ones are dropped and counted.
-const WAITING: usize = 256;
+const WAITING: usize = 64;
 
 /// Where access lines go.
 pub struct AccessLog {
@@ -48,7 +48,7 @@ enum Target {
 struct Buffer {
     lines: String,
     /// The wall clock's second and its text: formatting a date for each line would cost more than the rest.
-    second: i64,
+    second: u64,
     text: String,
 }
 
@@ -171,50 +171,63 @@ fn write_out(receiver: &Receiver<Message>, mut target: Target) {
 impl Buffer {
     // A line is made for every request: numbers are written without the formatting machinery, which costs more than all else.
     fn line(&mut self, exchange: &Exchange, status: u16, method: &Method, path: &str, ended: Instant) {
-        let now = Timestamp::now();
-        if self.second != now.as_second() || self.text.is_empty() {
-            self.second = now.as_second();
-            self.text = now.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let took = ended.duration_since(exchange.started);
+        let now = (exchange.started_at + took)
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        if self.second != now.as_secs() || self.text.is_empty() {
+            self.second = now.as_secs();
+            self.text = Timestamp::UNIX_EPOCH
+                .saturating_add(now)
+                .unwrap_or_default()
+                .to_zoned(TimeZone::UTC)
+                .strftime("%Y-%m-%dT%H:%M:%S")
+                .to_string();
         }
         let line = &mut self.lines;
         let trail = exchange.trail();
         line.push_str("{\"time\":\"");
         line.push_str(&self.text);
         line.push('.');
-        padded(line, now.subsec_nanosecond().unsigned_abs() / 1_000, 6);
+        padded(line, now.subsec_micros(), 6);
         line.push_str("Z\"");
-        text(line, "requestId", &exchange.id);
-        text(line, "correlationId", &exchange.correlation);
-        line.push_str(",\"traceId\":\"");
-        hex(line, exchange.trace.trace_id);
-        line.push('"');
-        text(line, "client", &address::text_of(exchange.peer.ip().to_canonical()));
-        text(line, "method", method.as_str());
-        text(line, "path", path);
+        plain(line, key!("requestId"), &exchange.id);
+        text(line, key!("correlationId"), &exchange.correlation);
+        plain(
+            line,
+            key!("traceId"),
+            hex(exchange.trace.trace_id.to_be_bytes(), &mut [0; 32]),
+        );
+        let client = address::text_of(exchange.peer.ip().to_canonical());
+        plain(line, key!("client"), &client);
+        plain(line, key!("method"), method.as_str());
+        text(line, key!("path"), path);
         line.push_str(",\"status\":");
         padded(line, status.into(), 3);
-        milliseconds(line, "durationMs", ended.duration_since(exchange.started));
+        line.push_str(",\"durationMs\":");
+        milliseconds(line, took);
         if let Some((first, last)) = trail.attempts.first().zip(trail.attempts.last()) {
-            milliseconds(line, "upstreamMs", last.ended.duration_since(first.started));
+            line.push_str(",\"upstreamMs\":");
+            milliseconds(line, last.ended.duration_since(first.started));
         }
         if let Some(caller) = exchange.caller.get() {
-            text(line, "channel", &caller.channel);
+            text(line, key!("channel"), &caller.channel);
         }
         if let Some(route) = exchange.route.get() {
-            text(line, "api", &route.api);
-            text(line, "operation", &route.operation);
-            text(line, "version", &route.version);
+            text(line, key!("api"), &route.api);
+            text(line, key!("operation"), &route.operation);
+            text(line, key!("version"), &route.version);
         }
-        text(line, "decision", trail.decision());
+        plain(line, key!("decision"), trail.decision());
         if let Some((slug, class)) = trail.refusal {
-            text(line, "problem", slug);
-            text(line, "class", class.as_str());
+            plain(line, key!("problem"), slug);
+            plain(line, key!("class"), class.as_str());
         }
         for (name, value) in &trail.facts {
             match *name {
-                "crossdock.queue.id" => text(line, "queueId", value),
-                "crossdock.transaction.key" => text(line, "transaction", value),
-                "crossdock.limit" => text(line, "limit", value),
+                "crossdock.queue.id" => text(line, key!("queueId"), value),
+                "crossdock.transaction.key" => text(line, key!("transaction"), value),
+                "crossdock.limit" => text(line, key!("limit"), value),
                 _ => {}
             }
         }
@@ -222,12 +235,17 @@ impl Buffer {
     }
 }
 
+/// All that stands before a member's text, in one piece.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+use key;
+
 /// Milliseconds with three places.
-fn milliseconds(line: &mut String, name: &str, span: Duration) {
+fn milliseconds(line: &mut String, span: Duration) {
     let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
-    line.push_str(",\"");
-    line.push_str(name);
-    line.push_str("\":");
     padded(line, micros / 1_000, 1);
     line.push('.');
     padded(line, micros % 1_000, 3);
@@ -245,30 +263,35 @@ fn padded(line: &mut String, mut number: u32, width: usize) {
     line.push_str(str::from_utf8(&digits[start..]).unwrap_or_default());
 }
 
-fn hex(line: &mut String, number: u128) {
-    for place in (0..32).rev() {
-        line.push(char::from(b"0123456789abcdef"[(number >> (place * 4)) as usize & 15]));
+/// One member, its value escaped as JSON asks.
+fn text(line: &mut String, key: &str, value: &str) {
+    if value
+        .bytes()
+        .any(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))
+    {
+        line.push_str(key);
+        escaped(line, value);
+        line.push('"');
+    } else {
+        plain(line, key, value);
     }
 }
 
-/// One member, its value escaped as JSON asks.
-fn text(line: &mut String, name: &str, value: &str) {
-    line.push_str(",\"");
-    line.push_str(name);
-    line.push_str("\":\"");
-    let mut rest = value;
-    while let Some(position) =
-        rest.find(|character: char| character == '"' || character == '\\' || character.is_control())
-    {
-        line.push_str(&rest[..position]);
-        let mut following = rest[position..].chars();
-        if let Some(character) = following.next() {
-            let _ = write!(line, "\\u{:04x}", u32::from(character));
-        }
-        rest = following.as_str();
-    }
-    line.push_str(rest);
+/// One member whose value has nothing to escape.
+fn plain(line: &mut String, key: &str, value: &str) {
+    line.push_str(key);
+    line.push_str(value);
     line.push('"');
+}
+
+fn escaped(line: &mut String, value: &str) {
+    for character in value.chars() {
+        if character == '"' || character == '\\' || character.is_control() {
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
 }
 
 #[cfg(test)]

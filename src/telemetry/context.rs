@@ -1,6 +1,9 @@
 //! W3C Trace Context: which trace a request belongs to, and whether it is kept.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The field that carries the trace context, in and out.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// W3C trace context of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ impl TraceContext {
     /// its id. Several or malformed `traceparent` fields count as none (W3C Trace Context §3.2).
     pub fn from_headers(headers: &HeaderMap, sampler: Option<&Sampler>) -> Self {
         let span_id = fastrand::u64(1..);
-        let mut values = headers.get_all("traceparent").iter();
+        let mut values = headers.get_all(TRACEPARENT).iter();
         let parent = match (values.next(), values.next()) {
             (Some(only), None) => only.to_str().ok().and_then(parse),
             _ => None,
@@ -80,17 +83,25 @@ impl TraceContext {
     /// The `traceparent` that makes a span of ours the parent.
     pub fn traceparent(&self, span_id: u64) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut text[3..35], self.trace_id);
-        write_hex(&mut text[36..52], u128::from(span_id));
+        write_hex(self.trace_id.to_be_bytes(), &mut text[3..35]);
+        write_hex(span_id.to_be_bytes(), &mut text[36..52]);
         text[54] = b'0' + u8::from(self.sampled);
         HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-fn write_hex(place: &mut [u8], mut number: u128) {
-    for digit in place.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// Two lower-case digits for each byte, in a place that is twice as long.
+pub(crate) fn hex<const BYTES: usize>(bytes: [u8; BYTES], place: &mut [u8]) -> &str {
+    write_hex(bytes, place);
+    str::from_utf8(place).unwrap_or_default()
+}
+
+#[inline]
+fn write_hex<const BYTES: usize>(bytes: [u8; BYTES], place: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in place.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -100,20 +111,20 @@ fn parse(text: &str) -> Option<(u128, u64, bool)> {
     if bytes.len() < 55 || bytes[2] != b'-' || bytes[35] != b'-' || bytes[52] != b'-' {
         return None;
     }
-    let version = u8::try_from(hex(&bytes[..2])?).ok()?;
+    let version = u8::try_from(number(&bytes[..2])?).ok()?;
     let is_right_length = match version {
         0 => bytes.len() == 55,
         0xff => false,
         _ => bytes.len() == 55 || bytes[55] == b'-',
     };
-    let trace_id = hex(&bytes[3..35])?;
-    let parent = u64::try_from(hex(&bytes[36..52])?).ok()?;
-    let flags = hex(&bytes[53..55])?;
+    let trace_id = number(&bytes[3..35])?;
+    let parent = u64::try_from(number(&bytes[36..52])?).ok()?;
+    let flags = number(&bytes[53..55])?;
     (is_right_length && trace_id != 0 && parent != 0).then_some((trace_id, parent, flags & 1 == 1))
 }
 
 /// Lower-case digits only, as the standard has it.
-fn hex(digits: &[u8]) -> Option<u128> {
+fn number(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {
             b'0'..=b'9' => digit - b'0',
@@ -133,7 +144,7 @@ mod tests {
     fn from(values: &[&str]) -> TraceContext {
         let headers: HeaderMap = values
             .iter()
-            .map(|value| (http::HeaderName::from_static("traceparent"), value.parse().unwrap()))
+            .map(|value| (TRACEPARENT, value.parse().unwrap()))
             .collect();
         TraceContext::from_headers(&headers, None)
     }
