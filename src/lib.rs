@@ -1,6 +1,7 @@
 //! Crossdock: an API gateway and policy-enforcement proxy for companies that sell, store and ship goods.
 
 pub mod admin;
+mod alarm;
 pub mod body;
 pub mod cli;
 mod client;

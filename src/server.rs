@@ -1,5 +1,6 @@
 //! Listeners: one single-threaded runtime per core, each with its own socket on every address, HTTP/1.1 and HTTP/2.
 
+mod timer;
 mod tls;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
     shared::Shared,
     upstream::pool,
 };
+use timer::HeaderTimer;
 
 /// Connections waiting to be accepted, per socket.
 const BACKLOG: i32 = 4_096;
@@ -267,7 +269,7 @@ impl Worker {
         let edge = Edge::new(self.shared.clone(), connection);
         let service = service_fn(move |request| edge.handle(request));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        http.timer(HeaderTimer::default())
             .header_read_timeout(self.limits.header_timeout.0)
             .max_headers(self.limits.headers)
             .max_buf_size(
