@@ -2,7 +2,10 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,6 +15,8 @@ pub struct Breaker {
     failures: NonZeroU32,
     open_for: Duration,
     state: Mutex<State>,
+    /// Closed, and nothing has failed since the last success: all that most requests need to know, without the lock.
+    is_calm: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +51,15 @@ impl Breaker {
             failures,
             open_for,
             state: Mutex::new(State::Closed { failures: 0 }),
+            is_calm: AtomicBool::new(true),
         }
     }
 
     /// Lets a request pass, or says how long to wait. Who is let in reports `succeeded` or `failed`.
     pub fn admit(&self, now: Instant) -> Result<(), Duration> {
+        if self.is_calm() {
+            return Ok(());
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
             State::Closed { .. } => Ok(()),
@@ -74,12 +83,19 @@ impl Breaker {
 
     /// The endpoint answered.
     pub fn succeeded(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Closed { failures: 0 };
+        if self.is_calm() {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State::Closed { failures: 0 };
+        // Changed under the lock, so that it never contradicts the state.
+        self.is_calm.store(true, Ordering::Relaxed);
     }
 
     /// The endpoint did not answer, or answered that it cannot.
     pub fn failed(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_calm.store(false, Ordering::Relaxed);
         *state = match *state {
             State::Closed { failures } if failures + 1 < self.failures.get() => {
                 State::Closed { failures: failures + 1 }
@@ -94,11 +110,18 @@ impl Breaker {
 
     /// What it shows.
     pub fn state(&self) -> BreakerState {
+        if self.is_calm() {
+            return BreakerState::Closed;
+        }
         match *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { .. } => BreakerState::Open,
             State::Probing { .. } => BreakerState::HalfOpen,
         }
+    }
+
+    fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::Relaxed)
     }
 }
 
