@@ -65,30 +65,27 @@ impl Body {
             return Self::empty();
         }
         Self(Kind::Streaming(Streaming {
-            incoming,
+            source: Source::Request(incoming),
             limit,
             left: limit,
             patience: Patience::Pause(pause),
             timer: None,
-            on_end: None,
         }))
     }
 
-    /// An upstream's body, to be complete by `deadline`. `on_end` runs once it has been read to its end.
-    pub fn response(incoming: Incoming, deadline: Instant, on_end: impl FnOnce() + Send + 'static) -> Self {
-        if incoming.is_end_stream() {
-            on_end();
+    /// An upstream's body, to be complete by `deadline`.
+    pub(crate) fn response(carrier: Box<dyn Carrier>, deadline: Instant) -> Self {
+        if carrier.left() == Some(0) {
+            carrier.ended();
             return Self::empty();
         }
-        let on_end: Box<dyn FnOnce() + Send> = Box::new(on_end);
         let patience = Patience::Until(deadline);
         Self(Kind::Streaming(Streaming {
-            incoming,
+            source: Source::Response(Some(carrier)),
             limit: u64::MAX,
             left: u64::MAX,
             patience,
             timer: None,
-            on_end: Some(on_end),
         }))
     }
 
@@ -207,13 +204,68 @@ impl HttpBody for Resumed {
 
 /// A body on its way through, with its bounds.
 struct Streaming {
-    incoming: Incoming,
+    source: Source,
     limit: u64,
     left: u64,
     patience: Patience,
     /// Set when the other side made us wait, so that bodies which are there at once cost no timer.
     timer: Option<Pin<Box<Sleep>>>,
-    on_end: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// Where a body comes from.
+enum Source {
+    Request(Incoming),
+    /// `None` once it has been read to its end.
+    Response(Option<Box<dyn Carrier>>),
+}
+
+/// What brings the body of a response, and is free for another one afterwards.
+pub(crate) trait Carrier: Send {
+    /// The next piece.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+    /// How many bytes are to come, where that is known.
+    fn left(&self) -> Option<u64>;
+
+    /// The body has been read to its end.
+    fn ended(self: Box<Self>);
+}
+
+impl Source {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Request(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(context));
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string()))))
+            }
+            Self::Response(Some(carrier)) => carrier.poll_frame(context),
+            Self::Response(None) => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Request(incoming) => incoming.size_hint(),
+            Self::Response(Some(carrier)) => carrier.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Response(None) => SizeHint::with_exact(0),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Request(incoming) => incoming.is_end_stream(),
+            Self::Response(Some(carrier)) => carrier.left() == Some(0),
+            Self::Response(None) => true,
+        }
+    }
+
+    fn ended(&mut self) {
+        if let Self::Response(carrier) = self
+            && let Some(carrier) = carrier.take()
+        {
+            carrier.ended();
+        }
+    }
 }
 
 /// How long a body may take.
@@ -227,7 +279,7 @@ enum Patience {
 
 impl Streaming {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+        let Poll::Ready(frame) = self.source.poll_frame(context) else {
             let patience = self.patience;
             let timer = self.timer.get_or_insert_with(|| {
                 Box::pin(match patience {
@@ -243,17 +295,17 @@ impl Streaming {
         }
         Poll::Ready(match frame {
             None => {
-                self.ended();
+                self.source.ended();
                 None
             }
-            Some(Err(error)) => Some(Err(BodyError::Broken(error.to_string()))),
+            Some(Err(error)) => Some(Err(error)),
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match self.left.checked_sub(length) {
                     Some(left) => {
                         self.left = left;
-                        if self.incoming.is_end_stream() {
-                            self.ended();
+                        if self.source.is_over() {
+                            self.source.ended();
                         }
                         Some(Ok(frame))
                     }
@@ -261,12 +313,6 @@ impl Streaming {
                 }
             }
         })
-    }
-
-    fn ended(&mut self) {
-        if let Some(on_end) = self.on_end.take() {
-            on_end();
-        }
     }
 }
 
@@ -318,7 +364,7 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Streaming(streaming) => streaming.incoming.is_end_stream(),
+            Kind::Streaming(streaming) => streaming.source.is_over(),
             Kind::Boxed(boxed) => boxed.is_end_stream(),
         }
     }
@@ -327,7 +373,7 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Streaming(streaming) => streaming.incoming.size_hint(),
+            Kind::Streaming(streaming) => streaming.source.size_hint(),
             Kind::Boxed(boxed) => boxed.size_hint(),
         }
     }

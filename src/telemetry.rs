@@ -8,7 +8,7 @@ mod trace;
 
 pub use access_log::AccessLog;
 pub use context::{Sampler, TraceContext};
-pub(crate) use context::hex;
+pub(crate) use context::{TRACEPARENT, hex};
 pub use metrics::{
     AttemptResult, ChannelChecks, Direction, Metrics, RouteMetrics, TrialMetrics, UpstreamMetrics, ValidationMetrics,
     VersionCalls,

@@ -3,7 +3,9 @@
 pub mod breaker;
 mod endpoint;
 pub(crate) mod headers;
+mod link;
 pub mod pool;
+mod wire;
 
 use std::{
     path::Path,
@@ -128,25 +130,18 @@ impl Upstream {
         for (name, value) in &self.credentials {
             outbound.headers.insert(name, value.clone());
         }
-        let is_repeatable = outbound.method.is_idempotent();
-        let deadline = Instant::now() + self.spec.timeouts.total.0;
+        // A stream can be sent once.
+        let is_repeatable = outbound.method.is_idempotent() && outbound.body.as_bytes().is_some();
+        let mut started = Instant::now();
+        let deadline = started + self.spec.timeouts.total.0;
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut failure = Refusal::Internal;
-        let mut outbound = Some(outbound);
         for number in 0..self.spec.attempts.get() as usize {
-            let Some(current) = outbound.take() else { break };
-            let Some(endpoint) = self.choose(first + number, &mut failure) else {
+            let Some(endpoint) = self.choose(first + number, started, &mut failure) else {
                 break;
             };
             let span_id = fastrand::u64(1..);
-            let started = Instant::now();
-            // Kept for a repeat only where one is possible: a stream can be sent once.
-            let spare = current
-                .body
-                .as_bytes()
-                .filter(|_| is_repeatable)
-                .map(|body| current.copy(body));
-            let result = endpoint.send(current, trace(span_id), deadline).await;
+            let result = endpoint.send(&mut outbound, trace(span_id), started, deadline).await;
             let ended = Instant::now();
             self.report(endpoint, &result, ended - started);
             note(Attempt {
@@ -162,13 +157,12 @@ impl Upstream {
             });
             match result {
                 Ok(response) => return Ok(response),
-                Err(SendError::NotSent { unsent, .. }) => {
-                    outbound = Some(*unsent);
-                    failure = self.unavailable(UpstreamCause::Connect);
-                }
+                Err(SendError::NotSent(_)) => failure = self.unavailable(UpstreamCause::Connect),
                 Err(SendError::Broken(_)) => {
-                    outbound = spare;
                     failure = self.unavailable(UpstreamCause::Broken);
+                    if !is_repeatable {
+                        break;
+                    }
                 }
                 Err(SendError::TimedOut { sent }) => {
                     return Err(Refusal::UpstreamTimeout {
@@ -178,7 +172,8 @@ impl Upstream {
                 }
                 Err(SendError::Request(error)) => return Err(error.refusal()),
             }
-            if Instant::now() >= deadline {
+            started = Instant::now();
+            if started >= deadline {
                 break;
             }
         }
@@ -186,8 +181,7 @@ impl Upstream {
     }
 
     /// The endpoint whose turn it is, or the next one whose breaker lets a request pass.
-    fn choose(&self, turn: usize, failure: &mut Refusal) -> Option<&Endpoint> {
-        let now = Instant::now();
+    fn choose(&self, turn: usize, now: Instant, failure: &mut Refusal) -> Option<&Endpoint> {
         let mut wait = Duration::MAX;
         for offset in 0..self.endpoints.len() {
             let endpoint = &self.endpoints[(turn + offset) % self.endpoints.len()];
@@ -224,7 +218,7 @@ impl Upstream {
             Err(error) => {
                 endpoint.breaker.failed(Instant::now());
                 match error {
-                    SendError::NotSent { .. } => AttemptResult::Connect,
+                    SendError::NotSent(_) => AttemptResult::Connect,
                     SendError::TimedOut { .. } => AttemptResult::Timeout,
                     SendError::Broken(_) | SendError::Request(_) => AttemptResult::Broken,
                 }
@@ -239,17 +233,6 @@ impl Upstream {
             upstream: self.name.clone(),
             cause,
             retry_after: None,
-        }
-    }
-}
-
-impl Outbound {
-    fn copy(&self, body: bytes::Bytes) -> Self {
-        Self {
-            method: self.method.clone(),
-            path_and_query: self.path_and_query.clone(),
-            headers: self.headers.clone(),
-            body: body.into(),
         }
     }
 }

@@ -9,14 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response, Uri, uri::PathAndQuery};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Outbound, breaker::Breaker, pool};
+use super::{
+    Outbound,
+    breaker::Breaker,
+    link::{Failure, Link, Stream},
+    pool,
+    wire::RequestHead,
+};
 use crate::{
     body::{Body, BodyError},
     config::UpstreamSpec,
@@ -44,9 +48,9 @@ pub(super) struct Endpoint {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// No byte of the request was sent: it comes back, to be sent elsewhere.
-    #[error("{cause}")]
-    NotSent { cause: String, unsent: Box<Outbound> },
+    /// No byte of the request was sent: it can be sent elsewhere.
+    #[error("{0}")]
+    NotSent(String),
     /// The connection broke after the request went out.
     #[error("{0}")]
     Broken(String),
@@ -55,12 +59,6 @@ pub(super) enum SendError {
     /// The request's own body failed.
     #[error("the request's body failed")]
     Request(BodyError),
-}
-
-impl std::fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.method, self.path_and_query)
-    }
 }
 
 impl Endpoint {
@@ -117,99 +115,57 @@ impl Endpoint {
         (path.starts_with('/') && !path.starts_with("//")).then_some(path)
     }
 
-    /// Sends over an idle connection, else over a new one.
+    /// Sends over an idle connection, else over a new one. A body that is not in memory is taken out of the request.
     pub(super) async fn send(
         &self,
-        outbound: Outbound,
+        outbound: &mut Outbound,
         traceparent: Option<HeaderValue>,
+        now: Instant,
         deadline: Instant,
     ) -> Result<Response<Body>, SendError> {
-        let mut request = self.request(outbound, traceparent)?;
-        // An idle connection may have been closed by the other side just now: then nothing was sent, and it is the
-        // next one's turn.
-        while let Some(sender) = pool::take(self.id) {
-            match self.exchange(sender, request, deadline).await {
-                Err(Unanswered::Unsent(unsent)) => request = *unsent,
-                Err(Unanswered::Failed(error)) => return Err(error),
-                Ok(response) => return Ok(response),
-            }
-        }
-        // Boxed: a request over an idle connection, the usual case, does not carry the room for a handshake along.
-        let connecting = Box::pin(tokio::time::timeout(self.connect_timeout, self.connect()));
-        let sender = match connecting.await {
-            Ok(Ok(sender)) => sender,
-            Ok(Err(cause)) => return Err(self.not_sent(cause, request)),
-            Err(_) => return Err(self.not_sent("no connection in time".to_owned(), request)),
-        };
-        match self.exchange(sender, request, deadline).await {
-            Ok(response) => Ok(response),
-            Err(Unanswered::Unsent(unsent)) => Err(self.not_sent("the connection closed at once".to_owned(), *unsent)),
-            Err(Unanswered::Failed(error)) => Err(error),
-        }
-    }
-
-    fn request(&self, outbound: Outbound, traceparent: Option<HeaderValue>) -> Result<Request<Body>, SendError> {
-        let target = if self.base_path.is_empty() {
-            PathAndQuery::try_from(outbound.path_and_query)
+        let target = self.target(&outbound.path_and_query)?;
+        let (mut link, connected) = if let Some(link) = pool::take(self.id, now) {
+            (link, now)
         } else {
-            PathAndQuery::try_from(format!("{}{}", self.base_path, outbound.path_and_query))
+            // Boxed: a request over an idle connection, the usual case, does not carry the room for a handshake along.
+            let link = Box::pin(self.connect_in_time()).await.map_err(SendError::NotSent)?;
+            (link, Instant::now())
         };
-        let target = target.map_err(|error| SendError::Broken(format!("unusable path: {error}")))?;
-        let mut request = Request::new(outbound.body);
-        *request.method_mut() = outbound.method;
-        *request.uri_mut() = Uri::from(target);
-        *request.headers_mut() = outbound.headers;
-        request.headers_mut().insert(header::HOST, self.host_header.clone());
-        if let Some(traceparent) = traceparent {
-            request.headers_mut().insert("traceparent", traceparent);
-        }
-        Ok(request)
-    }
-
-    fn not_sent(&self, cause: String, request: Request<Body>) -> SendError {
-        let (parts, body) = request.into_parts();
-        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path_and_query = target.strip_prefix(&self.base_path).unwrap_or(target).to_owned();
-        let unsent = Outbound {
-            method: parts.method,
-            path_and_query,
-            headers: parts.headers,
-            body,
+        let until = deadline.min(connected + self.response_timeout);
+        let body = match outbound.body.as_bytes() {
+            Some(bytes) => bytes.into(),
+            None => std::mem::take(&mut outbound.body),
         };
-        SendError::NotSent {
-            cause,
-            unsent: Box::new(unsent),
+        let head = RequestHead {
+            method: &outbound.method,
+            target,
+            host: &self.host_header,
+            traceparent,
+            headers: &outbound.headers,
+        };
+        match link.send(head, body, until.into()).await {
+            Ok(response) => Ok(response.map(|()| Body::response(link, deadline))),
+            Err(Failure::Body(error)) => Err(SendError::Request(error)),
+            Err(Failure::TimedOut) => Err(SendError::TimedOut { sent: true }),
+            Err(failure) => Err(SendError::Broken(format!("the connection broke: {failure}"))),
         }
     }
 
-    async fn exchange(
-        &self,
-        mut sender: SendRequest<Body>,
-        request: Request<Body>,
-        deadline: Instant,
-    ) -> Result<Response<Body>, Unanswered> {
-        if sender.ready().await.is_err() {
-            return Err(Unanswered::Unsent(Box::new(request)));
-        }
-        let patience = self
-            .response_timeout
-            .min(deadline.saturating_duration_since(Instant::now()));
-        let answered = tokio::time::timeout(patience, sender.try_send_request(request)).await;
-        let response = match answered {
-            Err(_) => return Err(Unanswered::Failed(SendError::TimedOut { sent: true })),
-            Ok(Err(mut failure)) => {
-                return Err(match failure.take_message() {
-                    Some(unsent) => Unanswered::Unsent(Box::new(unsent)),
-                    None => Unanswered::Failed(broken(failure.error())),
-                });
-            }
-            Ok(Ok(response)) => response,
-        };
-        let (id, keep) = (self.id, self.keep);
-        Ok(response.map(|incoming| Body::response(incoming, deadline, move || pool::put(id, sender, keep))))
+    fn target(&self, path_and_query: &str) -> Result<PathAndQuery, SendError> {
+        let target = [&self.base_path, path_and_query].concat();
+        PathAndQuery::try_from(target).map_err(|error| SendError::Broken(format!("unusable path: {error}")))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, String> {
+    async fn connect_in_time(&self) -> Result<Box<Link>, String> {
+        let connected = tokio::time::timeout(self.connect_timeout, self.connect()).await;
+        let mut link = connected.map_err(|_| "no connection in time".to_owned())??;
+        if link.is_closed() {
+            return Err("the connection closed at once".to_owned());
+        }
+        Ok(link)
+    }
+
+    async fn connect(&self) -> Result<Box<Link>, String> {
         let connected = match self.address {
             Some(address) => TcpStream::connect(address).await,
             None => TcpStream::connect((self.host.as_str(), self.port)).await,
@@ -219,45 +175,18 @@ impl Endpoint {
             .set_nodelay(true)
             .map_err(|error| format!("cannot connect: {error}"))?;
         match &self.tls {
-            None => handshake(TokioIo::new(stream)).await,
+            None => Ok(self.link(Box::new(stream))),
             Some((connector, name)) => {
                 let stream = connector
                     .connect(name.clone(), stream)
                     .await
                     .map_err(|error| format!("TLS handshake failed: {error}"))?;
-                handshake(TokioIo::new(stream)).await
+                Ok(self.link(Box::new(stream)))
             }
         }
     }
-}
 
-/// Nothing came back on a connection.
-enum Unanswered {
-    /// And nothing went out: the request can take another one.
-    Unsent(Box<Request<Body>>),
-    Failed(SendError),
-}
-
-async fn handshake<S>(stream: S) -> Result<SendRequest<Body>, String>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .handshake(stream)
-        .await
-        .map_err(|error| format!("cannot connect: {error}"))?;
-    tokio::spawn(async move {
-        // Its failure is seen by the request on it; an idle one just goes.
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-fn broken(error: &hyper::Error) -> SendError {
-    if error.is_user()
-        && let Some(body) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>())
-    {
-        return SendError::Request(body.clone());
+    fn link(&self, stream: Box<dyn Stream>) -> Box<Link> {
+        Link::new(self.id, self.keep, stream)
     }
-    SendError::Broken(format!("the connection broke: {error}"))
 }

@@ -1,22 +1,15 @@
 //! Keep-alive connections of one thread. A request and its connections stay on one core.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::HashMap, time::Instant};
 
-use hyper::client::conn::http1::SendRequest;
-
-use crate::body::Body;
+use super::link::Link;
 
 /// Idle connections kept per endpoint and thread; further ones are closed.
 const MOST_IDLE: usize = 512;
 
 struct Idle {
-    sender: SendRequest<Body>,
+    link: Box<Link>,
     since: Instant,
-    keep: Duration,
 }
 
 thread_local! {
@@ -24,12 +17,12 @@ thread_local! {
 }
 
 /// Takes the connection to an endpoint that idled the shortest, where one is alive.
-pub(super) fn take(endpoint: u64) -> Option<SendRequest<Body>> {
+pub(super) fn take(endpoint: u64, now: Instant) -> Option<Box<Link>> {
     IDLE.with_borrow_mut(|pools| {
         let pool = pools.get_mut(&endpoint)?;
-        while let Some(idle) = pool.pop() {
-            if !idle.sender.is_closed() && idle.since.elapsed() < idle.keep {
-                return Some(idle.sender);
+        while let Some(mut idle) = pool.pop() {
+            if now.saturating_duration_since(idle.since) < idle.link.keep && !idle.link.is_closed() {
+                return Some(idle.link);
             }
         }
         None
@@ -37,29 +30,25 @@ pub(super) fn take(endpoint: u64) -> Option<SendRequest<Body>> {
 }
 
 /// Keeps a connection whose response has been read to its end.
-pub(super) fn put(endpoint: u64, sender: SendRequest<Body>, keep: Duration) {
-    if sender.is_closed() {
-        return;
-    }
+pub(super) fn put(endpoint: u64, link: Box<Link>) {
     // A body may be dropped while its thread ends.
     let _ = IDLE.try_with(|pools| {
         let mut pools = pools.borrow_mut();
         let pool = pools.entry(endpoint).or_default();
         if pool.len() < MOST_IDLE {
             pool.push(Idle {
-                sender,
+                link,
                 since: Instant::now(),
-                keep,
             });
         }
     });
 }
 
-/// Closes this thread's connections that idled too long.
+/// Closes this thread's connections that idled too long, or that the other side has closed.
 pub fn sweep() {
     IDLE.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            pool.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < idle.keep);
+            pool.retain_mut(|idle| idle.since.elapsed() < idle.link.keep && !idle.link.is_closed());
             !pool.is_empty()
         });
     });
