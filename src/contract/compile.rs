@@ -216,6 +216,7 @@ impl Compiler<'_> {
                 .combinations
                 .iter()
                 .flat_map(|combine| combine.from.iter().chain(&combine.to));
+            let expressed = side.expressions.iter().map(|expressed| &expressed.to);
             let dropped = side
                 .drops
                 .iter()
@@ -226,6 +227,7 @@ impl Compiler<'_> {
                     .chain(placed)
                     .chain(dropped)
                     .chain(combined)
+                    .chain(expressed)
                     .filter_map(|path| path.first().cloned()),
             );
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::combine::Combination;
 use super::convert::Change;
 use super::spec::{Agree, DecimalForm, Direction};
+use crate::expression::Expression;
 use crate::json::{Document, Value};
 use plan::Plan;
 use run::Run;
@@ -106,6 +107,8 @@ pub(super) struct Side {
     pub(super) combinations: Vec<Combine>,
     /// Values computed from a list.
     pub(super) computed: Vec<Computed>,
+    /// Values computed by an expression over the source.
+    pub(super) expressions: Vec<Expressed>,
     /// Values put where nothing stands.
     pub(super) fills: Vec<(Path, serde_json::Value, Place)>,
     /// Names of fields that may be carried unchanged, sorted; `None` if the target takes any.
@@ -130,6 +133,14 @@ pub(super) struct Combine {
     pub(super) seen: Vec<Outward>,
     pub(super) to: Vec<Path>,
     pub(super) rule: Arc<dyn Combination>,
+    pub(super) place: Place,
+}
+
+/// A value computed by an expression.
+#[derive(Clone, Debug)]
+pub(super) struct Expressed {
+    pub(super) expression: Arc<Expression>,
+    pub(super) to: Path,
     pub(super) place: Place,
 }
 

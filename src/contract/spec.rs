@@ -227,6 +227,8 @@ pub enum OpSpec {
     Sum(SumSpec),
     /// Page numbers become offsets, and back. For the query.
     Paging(PagingSpec),
+    /// Computes a field that only one version has.
+    Expr(ExprSpec),
 }
 
 /// `move: { from: custName, to: customer.name }`
@@ -905,6 +907,24 @@ impl PagingSpec {
     fn default_pages() -> SideSpec {
         SideSpec::Older
     }
+}
+
+/// `expr: { to: totals.gross, up: 'round(sum(lines.map(l, l.quantity * l.price)), 2)' }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExprSpec {
+    /// A field that only the newer version has. It is left out on the way back.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What `to` is: an expression over the older version's object.
+    #[serde(default)]
+    pub up: Option<String>,
+    /// A field that only the older version has. It is left out on the way up.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// What `from` is on the way back: an expression over the newer version's object.
+    #[serde(default)]
+    pub down: Option<String>,
 }
 
 /// A plain value: text, a number, true or false.

@@ -10,13 +10,13 @@ use super::combine::Combination;
 use super::compile::{Compiler, Type, path, place};
 use super::convert::Change;
 use super::openapi::OpenApi;
-use super::program::{Combine, Computed, CopyTo, Expect, Expected, Move, Outward, Path, Place, Side};
+use super::program::{Combine, Computed, CopyTo, Expect, Expected, Expressed, Move, Outward, Path, Place, Side};
 use super::spec::{
-    Agree, DecimalForm, Direction, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, SideSpec, VariantSpec,
+    Agree, DecimalForm, Direction, ExprSpec, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, SideSpec, VariantSpec,
 };
 use crate::config::Spanned;
 use combined::{join, minor_units, paging, pattern, split, unit};
-use read::{dates, decimal, ends, factor, grouping, pivot, single, table, yes_no};
+use read::{dates, decimal, ends, expression, factor, grouping, pivot, single, table, yes_no};
 
 /// The steps of one type.
 #[derive(Default)]
@@ -28,6 +28,7 @@ pub(super) struct Steps<'a> {
     drops: Vec<Dropped>,
     combined: Vec<CombinedTwoWay>,
     computed: Vec<(Computed, SideSpec)>,
+    expressions: Vec<(Expressed, Direction)>,
     /// Fields of one version only, which come from around this type and go there.
     given: Vec<(Path, SideSpec, Place)>,
     /// What one way puts where the other says nothing.
@@ -172,7 +173,7 @@ impl<'a> Steps<'a> {
             }),
             _ => {
                 self.add_change(compiler, subject, op, at);
-                self.add_several(compiler, op, at);
+                self.add_several(compiler, subject, op, at);
             }
         }
     }
@@ -254,7 +255,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Steps that make values of several others.
-    fn add_several(&mut self, compiler: &mut Compiler<'_>, op: &OpSpec, at: (u32, u32)) {
+    fn add_several(&mut self, compiler: &mut Compiler<'_>, subject: &Type<'_>, op: &OpSpec, at: (u32, u32)) {
         match op {
             OpSpec::Split(op) => self.combined.extend(split(compiler, op, at)),
             OpSpec::Join(op) => self.combined.extend(join(compiler, op, at)),
@@ -262,6 +263,7 @@ impl<'a> Steps<'a> {
             OpSpec::MinorUnits(op) => self.combined.push(minor_units(op, at)),
             OpSpec::Unit(op) => self.combined.extend(unit(compiler, op, at)),
             OpSpec::Paging(op) => self.combined.extend(paging(compiler, op, at)),
+            OpSpec::Expr(op) => self.expressed(compiler, subject, op, at),
             OpSpec::Count(op) => {
                 let computed = Computed {
                     of: path(&op.of),
@@ -306,6 +308,41 @@ impl<'a> Steps<'a> {
             SideSpec::Older => (flatten, group),
         };
         self.moved(from, to, up, down, at);
+    }
+
+    fn expressed(&mut self, compiler: &mut Compiler<'_>, subject: &Type<'_>, op: &ExprSpec, at: (u32, u32)) {
+        let ways = [
+            (op.to.as_ref(), op.up.as_ref(), Direction::Up, SideSpec::Newer),
+            (op.from.as_ref(), op.down.as_ref(), Direction::Down, SideSpec::Older),
+        ];
+        if ways.iter().all(|(field, text, ..)| field.is_none() && text.is_none()) {
+            let help = "give `to` and `up` for a field of the newer version, `from` and `down` for one of the older";
+            compiler.mistake(at, "this step computes nothing", help);
+        }
+        for (field, text, way, side) in ways {
+            match (field, text) {
+                (Some(field), Some(text)) => {
+                    if let Some(expression) = expression(compiler, subject, text, way, at) {
+                        let expressed = Expressed {
+                            expression: Arc::new(expression),
+                            to: path(field),
+                            place: at,
+                        };
+                        self.expressions.push((expressed, way));
+                    }
+                    self.give([path(field)], side, at);
+                }
+                (None, None) => {}
+                _ => {
+                    let help = "`up` is the expression for `to`, `down` the one for `from`";
+                    compiler.mistake(
+                        at,
+                        "an expression without its field, or a field without its expression",
+                        help,
+                    );
+                }
+            }
+        }
     }
 
     fn nothing(&mut self, compiler: &mut Compiler<'_>, ends: Option<(Path, Path)>, op: &NullSpec, at: (u32, u32)) {
@@ -470,6 +507,10 @@ fn several(steps: &Steps<'_>, up: &mut Side, down: &mut Side) {
         };
         other.drops.push((computed.to.clone(), computed.place));
         has.computed.push(computed.clone());
+    }
+    for (expressed, way) in &steps.expressions {
+        let side = if *way == Direction::Up { &mut *up } else { &mut *down };
+        side.expressions.push(expressed.clone());
     }
     for (path, side, place) in &steps.given {
         match side {

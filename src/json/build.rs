@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::parse::plain_length;
-use super::{COUNT_SHIFT, Document, ESCAPED, Kind, Name, Node, SIZE_LIMIT, Value};
+use super::{COUNT_SHIFT, Document, ESCAPED, Kind, Name, Node, Out, SIZE_LIMIT, Value};
 
 /// Writes one [`Document`], value after value, from its start to its end.
 ///
@@ -181,6 +181,33 @@ impl Builder {
     /// Writes `null`.
     pub fn null(&mut self) {
         self.scalar("null", Kind::Null);
+    }
+
+    /// Writes a value on its way out.
+    pub fn out(&mut self, value: &Out<'_>) {
+        match value {
+            Out::Absent | Out::Null => self.null(),
+            Out::Bool(value) => self.bool(*value),
+            Out::Num(text) => self.number(text),
+            Out::Str(text) => self.string(text),
+            Out::Raw(value) => self.copy(*value),
+            Out::Arr(elements) => {
+                let begun = self.begin_array();
+                for element in elements {
+                    self.element(begun);
+                    self.out(element);
+                }
+                self.end(begun);
+            }
+            Out::Obj(members) => {
+                let begun = self.begin_object();
+                for (name, value) in members.iter().filter(|(_, value)| !matches!(value, Out::Absent)) {
+                    self.name(begun, &MemberName::new(name));
+                    self.out(value);
+                }
+                self.end(begun);
+            }
+        }
     }
 
     /// Writes a value of the general kind.

@@ -95,7 +95,8 @@ fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
             | OpSpec::Flatten(_)
             | OpSpec::Variant(_)
             | OpSpec::Count(_)
-            | OpSpec::Sum(_),
+            | OpSpec::Sum(_)
+            | OpSpec::Expr(_),
         ) => Refusal::Open,
         Some(OpSpec::Const(op)) if way == Direction::Down && op.expect == Agree::Error => Refusal::Declared,
         Some(OpSpec::Copy(op)) if way == Direction::Down && op.agree == Agree::Error => Refusal::Declared,
@@ -190,6 +191,7 @@ pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, diff
         OpSpec::Unit(op) if up => Some(format!("comes back in {}", op.back)),
         OpSpec::Count(op) if (op.side == SideSpec::Newer) != up => Some("counted anew".to_owned()),
         OpSpec::Sum(op) if (op.side == SideSpec::Newer) != up => Some("added up anew".to_owned()),
+        OpSpec::Expr(op) if up && op.from.is_some() || !up && op.to.is_some() => Some("computed anew".to_owned()),
         OpSpec::Table(op) => {
             let Some(Sample::Str(code)) = &difference.before else {
                 return None;
@@ -219,6 +221,7 @@ pub(super) fn rewrites_text(op: Option<&OpSpec>) -> bool {
                 | OpSpec::MinorUnits(_)
                 | OpSpec::Unit(_)
                 | OpSpec::Sum(_)
+                | OpSpec::Expr(_)
         )
     )
 }
@@ -256,5 +259,6 @@ pub(super) fn name(op: &OpSpec) -> &'static str {
         OpSpec::Count(_) => "count",
         OpSpec::Sum(_) => "sum",
         OpSpec::Paging(_) => "paging",
+        OpSpec::Expr(_) => "expr",
     }
 }

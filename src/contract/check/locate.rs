@@ -310,6 +310,10 @@ pub(super) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
         OpSpec::Group(op) | OpSpec::Flatten(op) => (vec![&op.from], vec![&op.to]),
         OpSpec::Count(op) => on(op.side, &op.to),
         OpSpec::Sum(op) => on(op.side, &op.to),
+        OpSpec::Expr(op) => (
+            op.from.as_deref().into_iter().collect(),
+            op.to.as_deref().into_iter().collect(),
+        ),
         OpSpec::Paging(op) => {
             let (pages, offsets) = (vec![op.page.as_str(), &op.size], vec![op.offset.as_str(), &op.limit]);
             match op.pages {

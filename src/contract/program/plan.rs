@@ -8,6 +8,7 @@ use super::super::convert::Change;
 use super::names::Names;
 use super::{Choice, Computed, Expected, Inner, Nested, Outward, Path, Place, Program, Side, Step};
 use crate::contract::spec::{Agree, Direction};
+use crate::expression::Expression;
 use crate::json::{Builder, Document, MemberName};
 
 /// How one direction of a program is run.
@@ -102,6 +103,8 @@ pub(super) enum Origin {
     Part(usize),
     /// Computed from a list in the source.
     Computed(Computed),
+    /// Computed by an expression over the source.
+    Expression(Arc<Expression>),
     /// The value at hand, unless it is this one.
     Unless(Document),
     /// Nowhere: only what is put otherwise.
@@ -292,6 +295,10 @@ impl Layout {
         for computed in &side.computed {
             let producer = Producer::new(computed.place, Origin::Computed(computed.clone()));
             self.make(&computed.to, producer);
+        }
+        for expressed in &side.expressions {
+            let producer = Producer::new(expressed.place, Origin::Expression(expressed.expression.clone()));
+            self.make(&expressed.to, producer);
         }
         for (path, value, place) in &side.fills {
             let value = constant(value);

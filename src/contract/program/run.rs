@@ -9,7 +9,8 @@ use super::super::spec::{Agree, DecimalForm, Direction, More, Nothing};
 use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
 use super::{Choice, Computed, Effect, Fault, Outward, Place, Program, Programs};
 use crate::contract::arithmetic;
-use crate::json::{Begun, Builder, Document, Kind, MemberName, Value};
+use crate::expression::Binding;
+use crate::json::{Begun, Builder, Document, Kind, MemberName, Out, Value};
 
 /// Of a member that no step names.
 const UNNAMED: u16 = u16::MAX;
@@ -385,7 +386,7 @@ impl<'a> Run<'a> {
             Origin::Moved { slot, .. } => own.or_else(|| self.slots[scope.slots + slot]),
             Origin::Copied(outward) => look(scope, outward),
             Origin::Unless(_) => own,
-            Origin::Part(_) | Origin::Computed(_) | Origin::Nothing => None,
+            Origin::Part(_) | Origin::Computed(_) | Origin::Expression(_) | Origin::Nothing => None,
         };
         let is_made = match &producer.from {
             Origin::Moved { change, walk, .. } => match taken {
@@ -413,6 +414,16 @@ impl<'a> Run<'a> {
                 }
                 None => false,
             },
+            Origin::Expression(expression) => {
+                let value = expression.evaluate(&[Binding::Json(scope.object)]);
+                match value.map_err(|error| Fault::at(scope.object, error.to_string()))? {
+                    Some(value) if !matches!(value, Out::Absent) => {
+                        self.out.out(&value);
+                        true
+                    }
+                    _ => false,
+                }
+            }
             Origin::Unless(value) => match own {
                 Some(own) if !is_same(own, value.root()) => {
                     self.out.copy(own);

@@ -63,6 +63,13 @@ impl Steps<'_> {
                 }
             }
         }
+        for (expressed, way) in &self.expressions {
+            let (document, schema) = match way {
+                Direction::Up => (newer, subject.newer),
+                Direction::Down => (older, subject.older),
+            };
+            expected.push((document, schema, &expressed.to, expressed.place));
+        }
         for (computed, side) in &self.computed {
             let ((has, has_schema), (other, other_schema)) = match side {
                 SideSpec::Newer => ((newer, subject.newer), (older, subject.older)),
@@ -124,11 +131,14 @@ impl Steps<'_> {
             .flat_map(|combined| combined.to.iter().map(|to| (to, combined.place)));
         let computed = self.computed.iter().filter(|(_, side)| *side == SideSpec::Newer);
         let computed = computed.map(|(computed, _)| (&computed.to, computed.place));
+        let expressed = self.expressions.iter().filter(|(_, way)| *way == Direction::Up);
+        let expressed = expressed.map(|(expressed, _)| (&expressed.to, expressed.place));
         let targets: Vec<_> = moved
             .chain(copied)
             .chain(constant)
             .chain(combined)
             .chain(computed)
+            .chain(expressed)
             .collect();
         clashes(compiler, &targets, "is written twice");
         let moved = self.moves.iter().map(|step| (&step.from, step.place));

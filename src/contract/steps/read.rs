@@ -1,5 +1,6 @@
 //! Single steps as they are written, turned into changes of values: one for each direction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::civil::Time;
@@ -11,8 +12,10 @@ use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, P
 use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{
-    BoolSpec, DateForm, DateSpec, DecimalForm, DecimalSpec, Factor, GroupSpec, PivotSpec, TableSpec, WrapSpec,
+    BoolSpec, DateForm, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, PivotSpec, TableSpec,
+    WrapSpec,
 };
+use crate::expression::{Environment, Expression};
 use crate::json::MemberName;
 
 /// Both ends of a step that names them by `path`, or by `from` and `to`.
@@ -236,6 +239,42 @@ pub(super) fn factor(compiler: &mut Compiler<'_>, written: &Factor, at: (u32, u3
         Err(wrong) => {
             let help = "write a decimal number or a fraction of two, such as '0.001' or '1/1000'; not zero";
             compiler.mistake(at, format!("`{}` is no factor: {wrong}", written.0), help);
+            None
+        }
+    }
+}
+
+/// An expression over the object of one version, with the mapping's tables in the direction that is taken.
+pub(super) fn expression(
+    compiler: &mut Compiler<'_>,
+    subject: &Type<'_>,
+    text: &str,
+    way: Direction,
+    at: (u32, u32),
+) -> Option<Expression> {
+    let (document, schema) = match way {
+        Direction::Up => (compiler.older.document, subject.older),
+        Direction::Down => (compiler.newer.document, subject.newer),
+    };
+    let mut environment = Environment::new(document).subject("this", document.value_type(schema));
+    for (name, rows) in &compiler.spec.tables {
+        let rows: BTreeMap<String, String> = match way {
+            Direction::Up => rows.clone(),
+            Direction::Down => rows
+                .iter()
+                .map(|(older, newer)| (newer.clone(), older.clone()))
+                .collect(),
+        };
+        environment = environment.table(name, Arc::new(rows));
+    }
+    match Expression::compile(text, &environment) {
+        Ok(expression) => Some(expression),
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let quoted: String = text.get(mistake.at).unwrap_or(text).chars().take(60).collect();
+                let help = mistake.help.unwrap_or_else(|| format!("look at `{quoted}`"));
+                compiler.mistake(at, format!("in the expression: {}", mistake.message), help);
+            }
             None
         }
     }

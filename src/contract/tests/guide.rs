@@ -9,15 +9,26 @@ use super::*;
 fn schema_of(values: &[serde_json::Value]) -> serde_json::Value {
     let objects: Vec<&Map<_, _>> = values.iter().filter_map(serde_json::Value::as_object).collect();
     if !objects.is_empty() {
+        let count = objects.len();
         let mut properties: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
         for (name, value) in objects.into_iter().flatten() {
             properties.entry(name.clone()).or_default().push(value.clone());
         }
+        let required: Vec<_> = properties
+            .iter()
+            .filter(|(_, values)| values.len() == count)
+            .map(|(name, _)| name.clone())
+            .collect();
         let properties: Map<_, _> = properties
             .into_iter()
             .map(|(name, values)| (name, schema_of(&values)))
             .collect();
-        return json!({ "type": "object", "additionalProperties": false, "properties": properties });
+        return json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": required,
+            "properties": properties,
+        });
     }
     if values.iter().any(serde_json::Value::is_array) {
         let items: Vec<_> = values

@@ -269,6 +269,35 @@ fn steps_that_cannot_work_are_told_before_they_run() {
 }
 
 #[test]
+fn an_expression_is_checked_and_fails_closed() {
+    let (older, newer) = (
+        format!("a: {TEXT}, n: {{ type: number }}"),
+        format!("a: {TEXT}, n: {{ type: number }}, half: {{ type: number }}, day: {TEXT}"),
+    );
+    let expr = mapped(
+        &older,
+        &newer,
+        "    - expr: { to: half, up: 'has(n) ? n / 2 : 0' }\n    - expr: { to: day, up: \"string(date(a.orValue('2026-01-01'), 'yyyy-MM-dd'))\" }",
+    );
+    assert_eq!(
+        up(&expr, r#"{"a":"2026-11-21","n":3.50}"#).unwrap(),
+        r#"{"a":"2026-11-21","n":3.50,"half":1.75,"day":"2026-11-21"}"#
+    );
+    assert_eq!(down(&expr, r#"{"n":1,"half":9,"day":"x"}"#).unwrap(), r#"{"n":1}"#);
+    assert!(up(&expr, r#"{"a":"2026-02-30"}"#).is_err());
+    for (step, message) in [
+        ("expr: { to: half, up: 'm + 1' }", "`m`"),
+        ("expr: { to: half, up: '(' }", "in the expression"),
+        ("expr: { to: half }", "a field without its expression"),
+        ("expr: {}", "computes nothing"),
+        ("expr: { to: nowhere, up: '1' }", "no `nowhere` in Thing"),
+    ] {
+        let told = mistakes(&older, &newer, &format!("    - {step}"));
+        assert!(told.contains(message), "{step}: {told}");
+    }
+}
+
+#[test]
 fn pages_in_a_query_become_offsets() {
     let contract = |mapping: &str| {
         let openapi = |names: [&str; 2]| {
