@@ -290,6 +290,18 @@ pub fn version_files(files: &[SourceFile], version: &str) -> Option<Vec<SourceFi
     Some(with_overlays(document, files))
 }
 
+/// The files of a contract as they are in force: without mappings that are tried or were live before.
+pub fn live_files(files: &[SourceFile]) -> Vec<SourceFile> {
+    check::files_with(files, &trial::live(files))
+}
+
+/// The files of a contract with the mappings that are tried in the place of the live ones; `None` where none is tried.
+pub fn tried_files(files: &[SourceFile]) -> Option<Vec<SourceFile>> {
+    let mappings = trial::with(files, trial::CANDIDATE);
+    let is_tried = mappings.iter().any(|file| trial::is_candidate(&file.path));
+    is_tried.then(|| check::files_with(files, &mappings))
+}
+
 /// The operations of a document: its paths' methods, those without a key of their own (3.2) among them.
 fn listed_operations(document: &OpenApi, mistakes: &mut Vec<Diagnostic>) -> Vec<Listed> {
     let paths = document.at("/paths").as_object();

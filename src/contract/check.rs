@@ -28,7 +28,7 @@ use super::{Contract, openapi};
 use crate::config::SourceFile;
 use engine::{Lens, lenses};
 use locate::Sheet;
-pub use proof::{Proof, ProofFault, RECORD, is_needed, verify};
+pub use proof::{Proof, ProofFault, RECORD, files_with, is_needed, verify};
 pub use render::{Style, render};
 pub use report::{Finding, LensReport, Report, Standing, Verdict, Way, Weight};
 use run::Runner;
@@ -79,7 +79,8 @@ impl Progress {
 /// Checks all mappings of a contract, given by the files of its folder as [`Contract::load`] takes them.
 pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progress: &Progress) -> Report {
     let started = Instant::now();
-    let fingerprint = proof::fingerprint(files);
+    let mappings: Vec<&SourceFile> = files.iter().filter(|file| proof::is_mapping(&file.path)).collect();
+    let fingerprint = proof::fingerprint(files, &mappings);
     let start = options
         .seed
         .unwrap_or_else(|| u64::from_le_bytes(fingerprint.as_bytes()[..8].try_into().unwrap_or_default()));

@@ -32,13 +32,7 @@ impl Candidate {
         if candidates.is_empty() {
             return None;
         }
-        let is_replaced = |file: &&&SourceFile| {
-            let is_for = |candidate: &&SourceFile| replaces(&candidate.path, &file.path);
-            !candidates.iter().any(is_for)
-        };
-        let live = live(files);
-        let mut mappings: Vec<&SourceFile> = live.iter().filter(is_replaced).copied().collect();
-        mappings.extend(&candidates);
+        let mappings = with(files, CANDIDATE);
         let mut hasher = blake3::Hasher::new();
         let mut pairs = Vec::new();
         for file in &candidates {
@@ -92,14 +86,33 @@ pub(super) fn live(files: &[SourceFile]) -> Vec<&SourceFile> {
     files.iter().filter(is_live).collect()
 }
 
-fn ends_with(path: &Path, end: &str) -> bool {
-    path.to_string_lossy().ends_with(end)
+/// The mappings as they would be with those that end so in the place of the live ones.
+pub(super) fn with<'f>(files: &'f [SourceFile], end: &str) -> Vec<&'f SourceFile> {
+    let others: Vec<&SourceFile> = files.iter().filter(|file| ends_with(&file.path, end)).collect();
+    let is_replaced = |live: &SourceFile| {
+        others
+            .iter()
+            .any(|other| live_name(&other.path) == live_name(&live.path))
+    };
+    let mut mappings: Vec<&SourceFile> = live(files).into_iter().filter(|live| !is_replaced(live)).collect();
+    mappings.extend(&others);
+    mappings
 }
 
-/// Whether a candidate file is one for this live file.
-fn replaces(candidate: &Path, live: &Path) -> bool {
-    let (candidate, live) = (candidate.to_string_lossy(), live.to_string_lossy());
-    candidate.strip_suffix(CANDIDATE).is_some() && candidate.strip_suffix(CANDIDATE) == live.strip_suffix(LIVE)
+/// Whether this is the file of a mapping that is tried.
+pub(super) fn is_candidate(path: &Path) -> bool {
+    ends_with(path, CANDIDATE)
+}
+
+/// The name of a mapping's file once it is live.
+pub(super) fn live_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = [CANDIDATE, PREVIOUS].iter().find_map(|end| name.strip_suffix(end));
+    stem.map_or_else(|| name.clone(), |stem| format!("{stem}{LIVE}"))
+}
+
+fn ends_with(path: &Path, end: &str) -> bool {
+    path.to_string_lossy().ends_with(end)
 }
 
 #[cfg(test)]

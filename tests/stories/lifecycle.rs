@@ -337,6 +337,24 @@ fn candidate(folder: &Path, from: &str, to: &str) {
     std::fs::write(path, live.replacen(from, to, 1)).unwrap();
 }
 
+/// Lets mappings in that were never checked.
+fn unchecked(folder: &Path) {
+    edit(
+        folder,
+        "policies/gateway.yaml",
+        "state: ../state",
+        "state: ../state\nmappings: any",
+    );
+}
+
+/// Checks the mappings, and what is tried in their place.
+fn check(folder: &Path) {
+    let mut command = crate::harness::crossdock();
+    command.args(["contract", "check", "orders", "--cases", "40", "--contracts"]);
+    let output = command.arg(folder.join("contracts")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 /// How the candidate of the orders' API stands.
 async fn standing(world: &World) -> serde_json::Value {
     let versions = world.admin("/versions").await.json();
@@ -348,6 +366,7 @@ async fn standing(world: &World) -> serde_json::Value {
 #[tokio::test]
 async fn a_shadow_tells_its_differences_and_changes_no_answer() {
     let world = World::start_with(|folder| {
+        unchecked(folder);
         candidate(folder, "SD: same-day, ST: standard", "ST: same-day, SD: standard");
         edit(
             folder,
@@ -404,6 +423,7 @@ async fn a_shadow_tells_its_differences_and_changes_no_answer() {
 #[tokio::test]
 async fn a_canary_that_fails_too_often_is_rolled_back_by_itself_for_good() {
     let mut world = World::start_with(|folder| {
+        unchecked(folder);
         candidate(
             folder,
             "from: price, to: unitPrice.amount, scale: 2, pad: true",
@@ -483,6 +503,7 @@ async fn a_canary_that_fails_too_often_is_rolled_back_by_itself_for_good() {
 #[tokio::test]
 async fn an_order_of_a_canary_is_queued_while_the_upstream_is_away_and_the_door_is_not_its_fault() {
     let world = World::start_with(|folder| {
+        unchecked(folder);
         candidate(folder, "SD: same-day, ST: standard", "ST: same-day, SD: standard");
         edit(
             folder,
@@ -547,6 +568,7 @@ async fn a_mapping_is_promoted_and_rolled_back_under_load_without_a_failed_reque
                 "missDown: { returned: INVOICED }",
                 "missDown: { returned: CANCELLED }",
             );
+            check(folder);
             edit(
                 folder,
                 API,
@@ -751,6 +773,7 @@ async fn before_it_is_enforced_a_contract_tells_who_would_be_refused_and_changes
 #[tokio::test]
 async fn a_canary_may_try_another_version_of_the_upstream() {
     let world = World::start_with(|folder| {
+        unchecked(folder);
         let orders = folder.join("contracts/orders");
         std::fs::create_dir(orders.join("v4")).unwrap();
         std::fs::copy(orders.join("v3/openapi.yaml"), orders.join("v4/openapi.yaml")).unwrap();

@@ -19,8 +19,9 @@ use crate::{
     cli::{complain, diagnosed, say},
     config::{SourceFile, read_contracts},
     contract::{
-        Contract,
+        Candidate, Contract,
         check::{self, Options, Progress, Proof, RECORD, Report, Style, Verdict},
+        live_files, tried_files,
     },
 };
 
@@ -116,12 +117,28 @@ pub(super) fn run(folder: &Path, args: &CheckArgs) -> anyhow::Result<ExitCode> {
                 continue;
             }
         };
-        let report = checked(&contract, files, args);
+        let report = checked(&contract, &live_files(files), args);
         is_good &= report.verdict != Verdict::Blocked;
+        let candidate = match (tried_files(files), Candidate::load(name, files)) {
+            (Some(tried), Some(Ok(candidate))) => Some(checked(&candidate.contract, &tried, args)),
+            (_, Some(Err(mistakes))) => {
+                complain(&diagnosed(&mistakes));
+                is_good = false;
+                None
+            }
+            _ => None,
+        };
+        is_good &= candidate
+            .as_ref()
+            .is_none_or(|report| report.verdict != Verdict::Blocked);
         if !args.no_write {
-            record(&folder.join(name).join(RECORD), &report)?;
+            record(
+                &folder.join(name).join(RECORD),
+                Proof::of(&report, candidate.as_ref(), files),
+            )?;
         }
         reports.push(report);
+        reports.extend(candidate.map(|report| report.named(&format!("{name}, candidate"))));
     }
     if !args.verify {
         show(&reports, args);
@@ -194,9 +211,9 @@ fn checked(contract: &Contract, files: &[SourceFile], args: &CheckArgs) -> Repor
 }
 
 /// Writes the record of a contract that is good. The record of one that is not stays, and fits no more.
-fn record(path: &Path, report: &Report) -> anyhow::Result<()> {
+fn record(path: &Path, proof: Option<Proof>) -> anyhow::Result<()> {
     let shown = path.display();
-    match Proof::of(report) {
+    match proof {
         Some(proof) => std::fs::write(path, proof.text()).with_context(|| format!("cannot write {shown}")),
         None => Ok(()),
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::trial::{self, CANDIDATE, PREVIOUS};
 use super::report::{Report, Verdict};
 use crate::config::{Diagnostic, Severity, SourceFile};
 
@@ -19,8 +20,12 @@ const ENGINE: &str = "1";
 pub struct Proof {
     /// The contract's name.
     pub contract: String,
-    /// Over all versions, all mappings, and the engine.
+    /// Over all versions, the live mappings, and the engine.
     pub hash: String,
+    /// The same with other mappings that passed: those that are tried, and those that were live before. So promoting
+    /// and rolling back need no new check.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// The engine's version.
     pub engine: String,
     /// What came of it.
@@ -52,6 +57,9 @@ pub enum ProofFault {
     /// It is of other versions or mappings, or of another engine.
     #[error("the versions or mappings of contract {0} were changed after they were checked")]
     Stale(String),
+    /// It is not of the mappings that are tried.
+    #[error("the candidate mappings of contract {0} were not checked as they are")]
+    Untried(String),
     /// It cannot be read.
     #[error("{RECORD} of contract {0} cannot be read: {1}")]
     Unreadable(String, String),
@@ -85,11 +93,20 @@ impl ProofFault {
 }
 
 impl Proof {
-    /// The record of a report that is not blocked; `None` if it is.
-    pub fn of(report: &Report) -> Option<Self> {
+    /// The record of a report that is not blocked; `None` if it is. `candidate` is the report on what is tried; what the
+    /// former record says of mappings that were live before is kept.
+    pub fn of(report: &Report, candidate: Option<&Report>, files: &[SourceFile]) -> Option<Self> {
+        let tried = candidate.filter(|candidate| candidate.verdict != Verdict::Blocked);
+        let mut also: Vec<String> = tried.iter().map(|tried| tried.fingerprint.clone()).collect();
+        let before = fingerprint(files, &trial::with(files, PREVIOUS)).to_hex().to_string();
+        if Self::read(&report.contract, files).is_ok_and(|former| former.covers(&before)) {
+            also.push(before);
+        }
+        also.retain(|hash| *hash != report.fingerprint);
         (report.verdict != Verdict::Blocked).then(|| Self {
             contract: report.contract.clone(),
             hash: report.fingerprint.clone(),
+            also,
             engine: ENGINE.to_owned(),
             verdict: report.verdict,
             cases: report.cases,
@@ -102,6 +119,10 @@ impl Proof {
                 })
                 .collect(),
         })
+    }
+
+    fn covers(&self, hash: &str) -> bool {
+        self.hash == hash || self.also.iter().any(|also| also == hash)
     }
 
     /// As it is stored.
@@ -133,32 +154,39 @@ pub fn verify(name: &str, files: &[SourceFile]) -> Result<Option<Proof>, ProofFa
     if proof.verdict == Verdict::Blocked {
         return Err(ProofFault::Refuted(name.to_owned()));
     }
-    if proof.hash != fingerprint(files).to_hex().as_str() || proof.engine != ENGINE {
+    let is_covered = |mappings: &[&SourceFile]| proof.covers(fingerprint(files, mappings).to_hex().as_str());
+    if proof.engine != ENGINE || !is_covered(&trial::live(files)) {
         return Err(ProofFault::Stale(name.to_owned()));
+    }
+    if !is_covered(&trial::with(files, CANDIDATE)) {
+        return Err(ProofFault::Untried(name.to_owned()));
     }
     Ok(Some(proof))
 }
 
-/// Over everything a check depends on: versions, mappings, engine. Not over samples or notes beside them.
-pub(super) fn fingerprint(files: &[SourceFile]) -> blake3::Hash {
-    let mut parts: Vec<(String, &str)> = files
-        .iter()
-        .filter(|file| is_mapping(&file.path) || super::super::is_openapi(&file.path))
-        .map(|file| {
-            // The folder's own name and place do not matter.
-            let mut names: Vec<_> = file
-                .path
-                .iter()
-                .rev()
-                .take(2)
-                .map(|name| name.to_string_lossy())
-                .collect();
-            if is_mapping(&file.path) {
-                names.truncate(1);
-            }
-            (names.join("<"), &*file.text)
-        })
-        .collect();
+/// The files of a contract with these mappings and no others.
+pub fn files_with(files: &[SourceFile], mappings: &[&SourceFile]) -> Vec<SourceFile> {
+    let others = files.iter().filter(|file| !is_mapping(&file.path));
+    others.chain(mappings.iter().copied()).cloned().collect()
+}
+
+/// Over everything a check depends on: versions with their overlays, mappings, engine. Not over samples or notes beside
+/// them. Mappings count by the names they have once they are live.
+pub(super) fn fingerprint(files: &[SourceFile], mappings: &[&SourceFile]) -> blake3::Hash {
+    let is_version = |file: &&SourceFile| super::super::is_openapi(&file.path) || super::super::is_overlay(&file.path);
+    let versions = files.iter().filter(is_version).map(|file| {
+        // The folder's own name and place do not matter.
+        let names: Vec<_> = file
+            .path
+            .iter()
+            .rev()
+            .take(2)
+            .map(|name| name.to_string_lossy())
+            .collect();
+        (names.join("<"), &*file.text)
+    });
+    let mappings = mappings.iter().map(|file| (trial::live_name(&file.path), &*file.text));
+    let mut parts: Vec<(String, &str)> = versions.chain(mappings).collect();
     parts.sort_unstable();
     let mut hasher = blake3::Hasher::new();
     hasher.update(ENGINE.as_bytes());

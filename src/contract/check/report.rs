@@ -170,6 +170,12 @@ impl Finding {
 }
 
 impl Report {
+    /// The same under another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.contract);
+        self
+    }
     /// All findings, those of the contract first.
     pub fn all(&self) -> impl Iterator<Item = &Finding> {
         let lenses = self.ways.iter().flat_map(|way| &way.lenses);
