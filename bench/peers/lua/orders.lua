@@ -247,7 +247,7 @@ function _M.down(order)
     shipZip = address.postalCode,
     shipCity = address.city,
     shipCountry = address.countryCode,
-    remark = order.notes and table.concat(order.notes, "\n"),
+    remark = order.notes and order.notes[1],
     currency = net.currency,
     lines = lines_of,
     total = total,

@@ -110,7 +110,7 @@ export function down(order) {
     shipZip: shipTo?.address?.postalCode,
     shipCity: shipTo?.address?.city,
     shipCountry: shipTo?.address?.countryCode,
-    remark: order.notes?.join('\n'),
+    remark: order.notes?.[0],
     currency,
     lines,
     total: Number(amount),
