@@ -9,7 +9,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::arithmetic::{self, Ratio};
-use super::convert::Plain;
+use super::convert::{Plain, shown};
 use super::spec::{DecimalForm, MoreParts};
 use crate::json::{Kind, Value};
 
@@ -400,10 +400,6 @@ fn formed(digits: String, form: DecimalForm) -> Plain<'static> {
 
 fn owned(text: &str) -> Plain<'static> {
     Plain::Text(Cow::Owned(text.to_owned()))
-}
-
-fn shown(text: &str) -> String {
-    format!("`{}`", text.chars().take(60).collect::<String>().escape_debug())
 }
 
 #[cfg(test)]

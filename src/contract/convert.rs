@@ -206,7 +206,7 @@ fn name(kind: Kind) -> &'static str {
 }
 
 /// At most 60 characters of a value, for a message.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut short: String = text.chars().take(60).collect();
     if short.len() < text.len() {
         short.push('…');
