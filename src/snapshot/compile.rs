@@ -41,6 +41,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
     }
     let former = shared.snapshot.load_full();
     let mut compiler = Compiler {
+        sources,
         shared,
         contracts: &contracts,
         candidates: &candidates,
@@ -157,6 +158,7 @@ fn upstreams(
 }
 
 struct Compiler<'a> {
+    sources: &'a Sources,
     shared: &'a Shared,
     contracts: &'a BTreeMap<String, Contract>,
     candidates: &'a BTreeMap<String, Candidate>,
@@ -191,6 +193,10 @@ impl Compiler<'_> {
         };
         let contracts = self.contracts;
         let Some(found) = contracts.get(&contract.value) else {
+            if self.sources.contracts.contains_key(&contract.value) {
+                // Its own mistakes were reported where it could not be read.
+                return;
+            }
             let known = nearest(contracts.keys(), "contracts");
             return self.wrong(
                 at(
