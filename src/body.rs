@@ -4,6 +4,10 @@ use std::{
     collections::VecDeque,
     future::Future as _,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -59,13 +63,16 @@ impl Body {
         Self(Kind::Empty)
     }
 
-    /// A channel's body: at most `limit` bytes, no pause longer than `pause`.
-    pub fn request(incoming: Incoming, limit: u64, pause: Duration) -> Self {
+    /// A channel's body: at most `limit` bytes, no pause longer than `pause`. What is not read of it is left in
+    /// `unread`, in bytes; `u64::MAX` where nobody knows how many.
+    pub fn request(incoming: Incoming, limit: u64, pause: Duration, unread: &Arc<AtomicU64>) -> Self {
+        unread.store(0, Ordering::Relaxed);
         if incoming.is_end_stream() {
             return Self::empty();
         }
+        let unread = unread.clone();
         Self(Kind::Streaming(Streaming {
-            source: Source::Request(incoming),
+            source: Source::Request(Inbound { incoming, unread }),
             limit,
             left: limit,
             patience: Patience::Pause(pause),
@@ -214,9 +221,24 @@ struct Streaming {
 
 /// Where a body comes from.
 enum Source {
-    Request(Incoming),
+    Request(Inbound),
     /// `None` once it has been read to its end.
     Response(Option<Box<dyn Carrier>>),
+}
+
+/// A channel's body as it comes, which notes what of it nobody read.
+struct Inbound {
+    incoming: Incoming,
+    unread: Arc<AtomicU64>,
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if !self.incoming.is_end_stream() {
+            let left = self.incoming.size_hint().upper().unwrap_or(u64::MAX);
+            self.unread.store(left, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What brings the body of a response, and is free for another one afterwards.
@@ -234,8 +256,8 @@ pub(crate) trait Carrier: Send {
 impl Source {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Request(incoming) => {
-                let frame = ready!(Pin::new(incoming).poll_frame(context));
+            Self::Request(inbound) => {
+                let frame = ready!(Pin::new(&mut inbound.incoming).poll_frame(context));
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.to_string()))))
             }
             Self::Response(Some(carrier)) => carrier.poll_frame(context),
@@ -245,7 +267,7 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Request(incoming) => incoming.size_hint(),
+            Self::Request(inbound) => inbound.incoming.size_hint(),
             Self::Response(Some(carrier)) => carrier.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Response(None) => SizeHint::with_exact(0),
         }
@@ -253,7 +275,7 @@ impl Source {
 
     fn is_over(&self) -> bool {
         match self {
-            Self::Request(incoming) => incoming.is_end_stream(),
+            Self::Request(inbound) => inbound.incoming.is_end_stream(),
             Self::Response(Some(carrier)) => carrier.left() == Some(0),
             Self::Response(None) => true,
         }

@@ -37,7 +37,7 @@ impl Edge {
         &self,
         request: http::Request<Incoming>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + 'static + use<> {
-        let handling = Box::pin(pipeline::handle(self.shared.clone(), self.connection, request));
+        let handling = Box::pin(pipeline::handle(self.shared.clone(), self.connection.clone(), request));
         async move { Ok(CatchPanic(handling).await) }
     }
 }

@@ -6,11 +6,14 @@
 use std::{
     borrow::Cow,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version, header};
 use hyper::body::Incoming;
 
 use crate::{
@@ -43,8 +46,11 @@ use crate::{
     upstream::{Upstream, headers::X_CORRELATION_ID},
 };
 
+/// A body that was not read is thrown away up to this size, in bytes, to use its connection again.
+const READ_FOR_NOTHING: u64 = 8 << 10;
+
 /// What is known of the connection a request came over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     pub peer: SocketAddr,
     pub is_tls: bool,
@@ -52,6 +58,8 @@ pub struct Connection {
     pub body_limit: u64,
     /// Longest pause in a request body.
     pub body_pause: Duration,
+    /// Bytes of the last request's body that it was answered without; `u64::MAX` where nobody knows how many.
+    pub unread: Arc<AtomicU64>,
 }
 
 /// What every request passes, from top to bottom.
@@ -60,11 +68,16 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
     let Some(snapshot) = shared.snapshot.load_full() else {
         return Refusal::Internal.into_response("");
     };
-    let exchange = Arc::new(identify(&shared, connection, request.headers()));
+    let exchange = Arc::new(identify(&shared, &connection, request.headers()));
     let (mut parts, incoming) = request.into_parts();
-    let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let (method, uri, version) = (parts.method.clone(), parts.uri.clone(), parts.version);
     parts.extensions.insert(exchange.clone());
-    let body = Body::request(incoming, connection.body_limit, connection.body_pause);
+    let body = Body::request(
+        incoming,
+        connection.body_limit,
+        connection.body_pause,
+        &connection.unread,
+    );
 
     let outcome = walk(&snapshot, &exchange, Request::from_parts(parts, body)).await;
 
@@ -74,6 +87,11 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
     });
     if let Ok(correlation) = HeaderValue::from_str(&exchange.correlation) {
         response.headers_mut().insert(X_CORRELATION_ID, correlation);
+    }
+    if version < Version::HTTP_2 && connection.unread.load(Ordering::Relaxed) > READ_FOR_NOTHING {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let route = exchange.route.get();
     if let Some(route) = route {
@@ -126,7 +144,7 @@ fn agrees(headers: &HeaderMap, version: &str) -> Result<(), Refusal> {
 }
 
 /// Request id, correlation id, trace context.
-fn identify(shared: &Shared, connection: Connection, headers: &HeaderMap) -> Exchange {
+fn identify(shared: &Shared, connection: &Connection, headers: &HeaderMap) -> Exchange {
     let sampler = shared.traces.as_ref().map(crate::telemetry::Traces::sampler);
     let trace = TraceContext::from_headers(headers, sampler);
     let id: Arc<str> = hex(fastrand::u128(..).to_be_bytes(), &mut [0; 32]).into();

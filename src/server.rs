@@ -1,5 +1,6 @@
 //! Listeners: one single-threaded runtime per core, each with its own socket on every address, HTTP/1.1 and HTTP/2.
 
+mod linger;
 mod timer;
 mod tls;
 
@@ -36,6 +37,7 @@ use crate::{
     shared::Shared,
     upstream::pool,
 };
+use linger::Linger;
 use timer::HeaderTimer;
 
 /// Connections waiting to be accepted, per socket.
@@ -242,6 +244,7 @@ impl Worker {
             is_tls: tls.is_some(),
             body_limit: self.limits.body.0,
             body_pause: self.limits.body_timeout.0,
+            unread: Arc::default(),
         };
         let patience = self.limits.header_timeout.0;
         match tls {
@@ -266,6 +269,8 @@ impl Worker {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
+        let stream = Linger::new(stream, connection.unread.clone());
+        let peer = connection.peer;
         let edge = Edge::new(self.shared.clone(), connection);
         let service = service_fn(move |request| edge.handle(request));
         let mut http = http1::Builder::new();
@@ -281,7 +286,7 @@ impl Worker {
             .watch(http.serve_connection(TokioIo::new(stream), service))
             .await;
         if let Err(error) = served {
-            debug!(%error, client.address = %connection.peer.ip(), "connection ended early");
+            debug!(%error, client.address = %peer.ip(), "connection ended early");
         }
     }
 
@@ -289,6 +294,7 @@ impl Worker {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
+        let peer = connection.peer;
         let edge = Edge::new(self.shared.clone(), connection);
         let service = service_fn(move |request| edge.handle(request));
         let mut http = http2::Builder::new(TokioExecutor::new());
@@ -303,7 +309,7 @@ impl Worker {
             .watch(http.serve_connection(TokioIo::new(stream), service))
             .await;
         if let Err(error) = served {
-            debug!(%error, client.address = %connection.peer.ip(), "connection ended early");
+            debug!(%error, client.address = %peer.ip(), "connection ended early");
         }
     }
 }

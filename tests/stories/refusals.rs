@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     harness::World,
@@ -128,6 +129,28 @@ async fn what_cannot_be_read_is_refused_before_it_is_looked_at() {
 
     let answer = world.reads(&token, "/system/erp/v2/orders?limit=many").await;
     answer.is_problem(400, "malformed");
+}
+
+#[tokio::test]
+async fn who_sends_everything_before_reading_still_gets_the_refusal() {
+    let world = World::start().await;
+    let address = world.gateway_url().replace("http://", "");
+    for (token, expected) in [(String::new(), "401"), (world.token("storefront"), "413")] {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let length = 8 << 20;
+        let head = format!(
+            "POST /system/erp/v2/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\nidempotency-key: k\r\ncontent-length: {length}\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b' '; length]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.ends_with('}'), "{answer}");
+    }
 }
 
 #[tokio::test]
