@@ -25,3 +25,4 @@ pub mod shared;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;
+pub mod webhook;

@@ -195,6 +195,7 @@ pub(crate) fn steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, Strin
     // Who calls decides everything below.
     steps.push(Box::new(Authenticate::new(
         &route.spec.authenticate,
+        route.spec.body.0,
         route.channels.clone(),
         route.shared.tokens.clone(),
     )));

@@ -30,3 +30,5 @@ mod publishing;
 mod refusals;
 #[path = "stories/telemetry.rs"]
 mod telemetry;
+#[path = "stories/webhooks.rs"]
+mod webhooks;

@@ -17,12 +17,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{ConfigArgs, diagnosed, say, token};
 use crate::{
-    config::{AlgorithmSpec, Policies, Time},
+    config::{self, AlgorithmSpec, Policies, Time},
     gateway::{self, Overrides, StartError},
     sandbox::{
         self, BACKENDS, Mode, PORT_BASE, Sandbox,
         exercise::{self, Report, Stage, order_body},
     },
+    webhook,
 };
 
 #[derive(Args)]
@@ -338,7 +339,31 @@ fn try_it(policies: &Policies, keys: &std::path::Path, gateway: &str) -> anyhow:
             "\n\n# {channel}: {what}\ncurl -i http://{gateway}{path} -H '{field}: {value}'{body}"
         );
     }
+    text.push_str(&carriers_webhook(policies, gateway)?);
     Ok(text)
+}
+
+/// The `curl` line of a webhook, signed now.
+fn carriers_webhook(policies: &Policies, gateway: &str) -> anyhow::Result<String> {
+    let channel = policies
+        .channels
+        .iter()
+        .find(|channel| channel.spec.name.value == "carrier");
+    let signature = channel.and_then(|channel| channel.spec.signatures.first());
+    let Some(secret) = signature.and_then(|signature| signature.secrets.first()) else {
+        return Ok(String::new());
+    };
+    let secret = config::resolve(&secret.value, &policies.folder).map_err(anyhow::Error::msg)?;
+    let key = webhook::Key::parse(&secret).map_err(anyhow::Error::msg)?;
+    let now = jiff::Timestamp::now();
+    let (id, time) = (uuid::Uuid::now_v7().to_string(), now.as_second().to_string());
+    let body = format!(r#"{{"trackingNumber":"PX0000000001","status":"in-transit","occurredAt":"{now:.0}"}}"#);
+    Ok(format!(
+        "\n\n# carrier: what became of a parcel, as a signed webhook (within five minutes)\n\
+         curl -i http://{gateway}/system/tracking-events/v1/events -H 'webhook-id: {id}' \
+         -H 'webhook-timestamp: {time}' -H 'webhook-signature: {}' -H 'content-type: application/json' -d '{body}'",
+        key.sign(&id, &time, body.as_bytes())
+    ))
 }
 
 fn outage(port_base: u16) -> String {

@@ -125,6 +125,8 @@ pub enum AuthenticateSpec {
     Jwt,
     /// An API key in `X-API-Key`.
     ApiKey,
+    /// A signature made with a secret of the channel's, over the body: webhooks.
+    Signature,
     /// Nobody is asked. The caller is the channel `anonymous`, without scopes.
     Anonymous,
 }
@@ -267,6 +269,8 @@ pub enum FallbackWhenSpec {
     Timeout,
     /// 429.
     Throttled,
+    /// In any case: what is sent is accepted at once, as senders of webhooks expect, and delivered after.
+    Always,
 }
 
 /// Where a value is found in a request.

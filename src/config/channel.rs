@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Spanned;
+use super::{SignatureSpec, Spanned};
 
 /// A calling application or partner: how it proves who it is, and what it may ask for at most.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,7 +25,10 @@ pub struct ChannelSpec {
     /// API keys that identify it.
     #[serde(default)]
     pub api_keys: Vec<ApiKeySpec>,
-    /// Scopes it may use. A token's own scopes are cut down to these; an API key carries all of them.
+    /// How it signs its requests with a secret that both sides know, as senders of webhooks do.
+    #[serde(default)]
+    pub signatures: Vec<SignatureSpec>,
+    /// Scopes it may use. A token's own scopes are cut down to these; an API key or a signature carries all of them.
     #[serde(default)]
     pub scopes: BTreeSet<String>,
     /// The contract version it gets where it names none, by the name of an API whose path has no `{version}`:

@@ -27,6 +27,8 @@ macro_rules! text_value {
     };
 }
 
+pub(super) use text_value;
+
 /// A span of time: a whole number and a unit, `250ms`, `2s`, `5m`, `24h` or `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);

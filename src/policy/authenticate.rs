@@ -1,7 +1,8 @@
-//! Establishes which channel calls: by token, by API key, or anonymously where that is said.
+//! Establishes which channel calls: by token, API key or signature, or anonymously where that is said.
 
 mod jwks;
 mod jwt;
+mod signature;
 
 use std::{
     borrow::Cow,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
 
@@ -19,11 +20,13 @@ pub use jwt::TokenCache;
 
 use super::{Handling, Next, Policy, Request};
 use crate::{
+    body::Body,
     config::{AuthenticateSpec, Diagnostic, Policies},
     exchange::{Caller, Exchange},
     problem::Refusal,
 };
 use jwt::Issuer;
+use signature::Signature;
 
 /// The field that carries an API key.
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -34,31 +37,35 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"crossdoc
 
 /// Judges the credentials of a route's callers.
 pub struct Authenticate {
-    takes_tokens: bool,
-    takes_keys: bool,
-    takes_anyone: bool,
+    methods: Box<[AuthenticateSpec]>,
+    /// Largest body that is read to judge its signature, in bytes.
+    limit: u64,
     channels: Arc<ChannelTable>,
     tokens: Arc<TokenCache>,
     anonymous: Caller,
 }
 
 impl Authenticate {
-    /// Takes any one of `methods`.
-    pub fn new(methods: &[AuthenticateSpec], channels: Arc<ChannelTable>, tokens: Arc<TokenCache>) -> Self {
+    /// Takes any one of `methods`. A body is read to judge its signature if it has at most `limit` bytes.
+    pub fn new(methods: &[AuthenticateSpec], limit: u64, channels: Arc<ChannelTable>, tokens: Arc<TokenCache>) -> Self {
         Self {
-            takes_tokens: methods.contains(&AuthenticateSpec::Jwt),
-            takes_keys: methods.contains(&AuthenticateSpec::ApiKey),
-            takes_anyone: methods.contains(&AuthenticateSpec::Anonymous),
+            methods: methods.into(),
+            limit,
             anonymous: channels.anonymous.clone(),
             channels,
             tokens,
         }
     }
 
+    fn takes(&self, method: AuthenticateSpec) -> bool {
+        self.methods.contains(&method)
+    }
+
     /// Whichever credential is presented is judged; two must name the same channel.
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let token = if self.takes_tokens { bearer(headers)? } else { None };
-        let key = if self.takes_keys { api_key(headers)? } else { None };
+        use AuthenticateSpec::{Anonymous, ApiKey, Jwt, Signature};
+        let token = if self.takes(Jwt) { bearer(headers)? } else { None };
+        let key = if self.takes(ApiKey) { api_key(headers)? } else { None };
         let by_token = match token {
             Some(token) => Some(self.tokens.verify(token, &self.channels).await?),
             None => None,
@@ -72,13 +79,30 @@ impl Authenticate {
                 Err(unauthenticated("token and API key belong to different channels"))
             }
             (Some(caller), _) | (None, Some(caller)) => Ok(caller),
-            (None, None) if self.takes_anyone => Ok(self.anonymous.clone()),
-            (None, None) => Err(unauthenticated(match (self.takes_tokens, self.takes_keys) {
-                (true, true) => "a bearer token or an API key is needed",
-                (false, true) => "an API key is needed",
-                _ => "a bearer token is needed",
-            })),
+            (None, None) if self.takes(Anonymous) => Ok(self.anonymous.clone()),
+            (None, None) => Err(unauthenticated(
+                match (self.takes(Jwt), self.takes(ApiKey), self.takes(Signature)) {
+                    (true, true, false) => "a bearer token or an API key is needed",
+                    (false, true, false) => "an API key is needed",
+                    (_, false, false) => "a bearer token is needed",
+                    (false, false, true) => "a signature is needed",
+                    (false, true, true) => "an API key or a signature is needed",
+                    (true, false, true) => "a bearer token or a signature is needed",
+                    (true, true, true) => "a bearer token, an API key or a signature is needed",
+                },
+            )),
         }
+    }
+
+    /// Who signed a request, if anybody did. Its body is read for that.
+    async fn signer(&self, request: Request) -> Result<(Option<Caller>, Request), Refusal> {
+        if !self.takes(AuthenticateSpec::Signature) || !self.channels.is_signed(request.headers()) {
+            return Ok((None, request));
+        }
+        let (mut parts, body) = request.into_parts();
+        let bytes = body.buffer(self.limit).await.map_err(|error| error.refusal())?;
+        let caller = self.channels.by_signature(&mut parts, &bytes, Timestamp::now())?;
+        Ok((Some(caller), Request::from_parts(parts, Body::from(bytes))))
     }
 }
 
@@ -87,13 +111,17 @@ impl Policy for Authenticate {
         "authenticate"
     }
 
-    fn handle<'a>(&'a self, mut request: Request, next: Next<'a>) -> Handling<'a> {
+    fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a> {
         Box::pin(async move {
             let exchange = Exchange::of(&request).cloned().ok_or(Refusal::Internal)?;
-            let caller = self.caller(request.headers()).await?;
+            let (signer, mut request) = self.signer(request).await?;
+            let caller = match signer {
+                Some(caller) => caller,
+                None => self.caller(request.headers()).await?,
+            };
             let _ = exchange.caller.set(caller);
             // A channel's credential is for the gateway; an upstream gets its own. Where nobody was asked, it is not ours.
-            if self.takes_tokens || self.takes_keys {
+            if self.takes(AuthenticateSpec::Jwt) || self.takes(AuthenticateSpec::ApiKey) {
                 request.headers_mut().remove(header::AUTHORIZATION);
                 request.headers_mut().remove(X_API_KEY);
             }
@@ -149,6 +177,7 @@ pub struct ChannelTable {
     channels: Vec<Channel>,
     by_claim: HashMap<(String, String), usize>,
     by_key: HashMap<[u8; 32], Key>,
+    signatures: Vec<(usize, Signature)>,
     issuers: Vec<Issuer>,
     anonymous: Caller,
     /// Tells tables apart, so that a cached token never outlives the channel it named.
@@ -159,6 +188,17 @@ struct Channel {
     name: Arc<str>,
     index: u32,
     scopes: Arc<BTreeSet<String>>,
+}
+
+impl Channel {
+    /// With all its scopes.
+    fn caller(&self) -> Caller {
+        Caller {
+            channel: self.name.clone(),
+            index: self.index,
+            scopes: self.scopes.clone(),
+        }
+    }
 }
 
 struct Key {
@@ -215,10 +255,12 @@ impl ChannelTable {
             channels: Vec::new(),
             by_claim: HashMap::new(),
             by_key: HashMap::new(),
+            signatures: Vec::new(),
             issuers: Vec::new(),
             anonymous,
             generation: indexes.next_generation(),
         };
+        let mut mistakes = Vec::new();
         for (number, loaded) in policies.channels.iter().enumerate() {
             let (name, index) = indexes.index(&loaded.spec.name.value);
             table.channels.push(Channel {
@@ -230,6 +272,12 @@ impl ChannelTable {
                 table
                     .by_claim
                     .insert((token.issuer.value.clone(), token.value.clone()), number);
+            }
+            for signature in &loaded.spec.signatures {
+                match Signature::compile(signature, &policies.folder) {
+                    Ok(signature) => table.signatures.push((number, signature)),
+                    Err((secret, wrong)) => mistakes.push(Diagnostic::at(&loaded.file, secret, wrong)),
+                }
             }
             for key in &loaded.spec.api_keys {
                 // A malformed digest was reported where the references were checked.
@@ -245,7 +293,6 @@ impl ChannelTable {
                 }
             }
         }
-        let mut mistakes = Vec::new();
         for loaded in &policies.issuers {
             match key_sets.key_set(&loaded.spec, &policies.folder) {
                 Ok(keys) => table.issuers.push(Issuer::new(&loaded.spec, keys)),
@@ -273,11 +320,31 @@ impl ChannelTable {
         let channel = key.and_then(|key| self.channels.get(key.channel));
         // Unknown and expired look the same from outside.
         let channel = channel.ok_or_else(|| unauthenticated("the API key is not valid"))?;
-        Ok(Caller {
-            channel: channel.name.clone(),
-            index: channel.index,
-            scopes: channel.scopes.clone(),
-        })
+        Ok(channel.caller())
+    }
+
+    fn is_signed(&self, headers: &HeaderMap) -> bool {
+        self.signatures
+            .iter()
+            .any(|(_, signature)| signature.is_presented(headers))
+    }
+
+    /// Whose secret a request was signed with. Several channels may use the same fields, each with its own secret.
+    fn by_signature(&self, parts: &mut Parts, body: &[u8], now: Timestamp) -> Result<Caller, Refusal> {
+        let mut why = "a signature is needed";
+        for (channel, signature) in &self.signatures {
+            if !signature.is_presented(&parts.headers) {
+                continue;
+            }
+            match signature.verify(parts, body, now) {
+                Ok(key) => {
+                    signature.accept(&mut parts.headers, &key);
+                    return Ok(self.channels[*channel].caller());
+                }
+                Err(wrong) => why = wrong,
+            }
+        }
+        Err(unauthenticated(why))
     }
 
     /// The channel a verified token names, its scopes cut down to the channel's.

@@ -100,6 +100,9 @@ impl Policy for Fallback {
             if prefers_asynchronous(request.headers()) {
                 return self.queue(message, &exchange, false, true).await;
             }
+            if self.when.contains(&FallbackWhenSpec::Always) {
+                return self.queue(message, &exchange, false, false).await;
+            }
             let gate = self.gates.of(&order_key);
             let Ok(_passing) = tokio::time::timeout(self.patience, gate.lock()).await else {
                 return self.queue(message, &exchange, false, false).await;

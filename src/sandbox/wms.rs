@@ -44,6 +44,10 @@ impl System for Wms {
             ("DELETE", ["reservations", id]) => self.release(id),
             ("POST", ["shipments"]) => self.ship(call),
             ("GET", ["shipments", id]) => found(&self.shipments, id, "shipment"),
+            ("POST", ["events"]) => {
+                let parcel = call.text("/trackingNumber").unwrap_or_default();
+                Reply::done(204, Value::Null, "receiveTrackingEvent", parcel)
+            }
             _ => Reply::not_found("such resource in the WMS"),
         }
     }

@@ -441,7 +441,7 @@ impl Compiler<'_> {
         if methods.is_empty() {
             return;
         }
-        let authenticate = Authenticate::new(&methods, channels.clone(), self.shared.tokens.clone());
+        let authenticate = Authenticate::new(&methods, 0, channels.clone(), self.shared.tokens.clone());
         let route = Arc::new(Route {
             api: "crossdock".into(),
             operation: "getStatus".into(),

@@ -18,7 +18,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Whether a program is installed. In CI it must be.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     // Not every program knows the argument; one that is there starts all the same.
     let found = Command::new(program).arg("--version").output().is_ok();
     assert!(found || std::env::var_os("CI").is_none(), "{program} is not installed");

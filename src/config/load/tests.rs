@@ -25,6 +25,12 @@ apiKeys:
   - { id: first, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 }
 scopes: [\"orders:write\"]
 ";
+const CARRIER: &str = "\
+kind: Channel
+name: carrier
+signatures: [{ secrets: [file:secrets/carrier.sandbox] }]
+scopes: [\"tracking:write\"]
+";
 const API: &str = "\
 kind: Api
 name: erp-orders
@@ -91,7 +97,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 75] = [
+const SPOILT: [(&str, &str, &str, &str); 81] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -358,10 +364,46 @@ const SPOILT: [(&str, &str, &str, &str); 75] = [
         "7:1: error: nothing authenticates callers",
     ),
     (
+        "channels/carrier.yaml",
+        "file:secrets/carrier.sandbox",
+        "whsec_hunter2",
+        "3:26: error: a secret is named by where it is kept (help: write `file:PATH` or `env:NAME`)",
+    ),
+    (
+        "channels/carrier.yaml",
+        "carrier.sandbox]",
+        "carrier.live]",
+        "error: the file `secrets/carrier.live` cannot be read",
+    ),
+    (
+        "channels/carrier.yaml",
+        "carrier.sandbox] }",
+        "carrier.sandbox], hmac: { header: X-Signature, encoding: hex, signs: '{timestamp}' } }",
+        "3:108: error: `{timestamp}` leaves the body unsigned (help: write {body} into it)",
+    ),
+    (
+        "channels/carrier.yaml",
+        "carrier.sandbox] }",
+        "carrier.sandbox], hmac: { header: X-Signature, encoding: hex, signs: '{timestamp}.{body}' } }",
+        "error: `{timestamp}` is signed, but found nowhere (help: name its header field under `timestamp`",
+    ),
+    (
+        "channels/carrier.yaml",
+        "carrier.sandbox] }",
+        "carrier.sandbox], hmac: { header: X-Signature, encoding: hex, timestamp: X-Time } }",
+        "error: the time of signing is not signed itself (help: write `{timestamp}` into `signs`",
+    ),
+    (
+        "channels/carrier.yaml",
+        "carrier.sandbox] }",
+        "carrier.sandbox], hmac: { header: X-Signature, encoding: hex, format: 'sha256=' } }",
+        "error: `sha256=` does not say where the signature stands",
+    ),
+    (
         "apis/erp-orders.yaml",
         "[jwt, apiKey]",
         "[jwt, basic]",
-        "7:21: error: unknown value `basic` (help: write one of `jwt`, `apiKey`, `anonymous`)",
+        "7:21: error: unknown value `basic` (help: write one of `jwt`, `apiKey`, `signature`, `anonymous`)",
     ),
     (
         "apis/erp-orders.yaml",
@@ -550,6 +592,11 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
     let mut wrong = Vec::new();
     for (file, what, by, expected) in SPOILT {
         let world = World::sound();
+        world.write("policies/channels/carrier.yaml", CARRIER);
+        world.write(
+            "policies/secrets/carrier.sandbox",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+        );
         let path = format!("policies/{file}");
         let text = fs::read_to_string(world.0.path().join(&path)).unwrap();
         assert!(text.contains(what), "{what} is in {file}");

@@ -71,7 +71,7 @@ impl World {
         let (policies, mistakes) = parse(&sources);
         let policies = policies.unwrap_or_else(|| panic!("{mistakes:?}"));
         let channels = ChannelTable::compile(&policies, &self.indexes, &self.key_sets).unwrap();
-        Authenticate::new(methods, Arc::new(channels), self.tokens.clone())
+        Authenticate::new(methods, 1 << 20, Arc::new(channels), self.tokens.clone())
     }
 
     fn token(&self, algorithm: AlgorithmSpec, client: &str, lifetime: u64) -> String {

@@ -145,7 +145,12 @@ impl Compiler<'_> {
         });
         let name = api.spec.name.value.as_str();
         for (template, versions) in paths.into_values() {
-            let authenticate = Authenticate::new(&api.spec.authenticate, channels.clone(), self.shared.tokens.clone());
+            let authenticate = Authenticate::new(
+                &api.spec.authenticate,
+                api.spec.body.0,
+                channels.clone(),
+                self.shared.tokens.clone(),
+            );
             let route = Arc::new(Route {
                 api: name.into(),
                 operation: "choose".into(),
@@ -176,7 +181,12 @@ impl Compiler<'_> {
         template: &str,
     ) -> Arc<Route> {
         let name = api.spec.name.value.as_str();
-        let authenticate = Authenticate::new(&api.spec.authenticate, channels.clone(), self.shared.tokens.clone());
+        let authenticate = Authenticate::new(
+            &api.spec.authenticate,
+            api.spec.body.0,
+            channels.clone(),
+            self.shared.tokens.clone(),
+        );
         let metrics = self.shared.metrics.route(name, "retired", &life.version);
         Arc::new(Route {
             api: name.into(),

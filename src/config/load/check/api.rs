@@ -158,9 +158,10 @@ fn upstream_path(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>)
 fn authenticate(draft: &Draft, spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
     if spec.authenticate.is_empty() {
         let diagnostic = Diagnostic::at_path(file, &["authenticate"], "nothing authenticates callers");
-        found.push(diagnostic.help("name `jwt` or `apiKey`; an API that is open to all says `anonymous`"));
+        found.push(diagnostic.help("name `jwt`, `apiKey` or `signature`; an API that is open to all says `anonymous`"));
     }
     let has_keys = || draft.channels.iter().any(|channel| !channel.spec.api_keys.is_empty());
+    let has_signatures = || draft.channels.iter().any(|channel| !channel.spec.signatures.is_empty());
     for (position, way) in spec.authenticate.iter().enumerate() {
         let position = position.to_string();
         let place = ["authenticate", &position];
@@ -173,7 +174,18 @@ fn authenticate(draft: &Draft, spec: &ApiSpec, file: &SourceFile, found: &mut Ve
                 let diagnostic = Diagnostic::at_path(file, &place, "`apiKey`, but no Channel has API keys");
                 found.push(diagnostic.help("add `apiKeys` to a file of kind `Channel`").warning());
             }
-            _ => {}
+            AuthenticateSpec::Signature if !has_signatures() && !draft.has_broken("Channel") => {
+                let diagnostic = Diagnostic::at_path(file, &place, "`signature`, but no Channel has signatures");
+                found.push(
+                    diagnostic
+                        .help("add `signatures` to a file of kind `Channel`")
+                        .warning(),
+                );
+            }
+            AuthenticateSpec::Jwt
+            | AuthenticateSpec::ApiKey
+            | AuthenticateSpec::Signature
+            | AuthenticateSpec::Anonymous => {}
         }
     }
 }

@@ -6,9 +6,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Draft, Loaded, http_url, readable};
 use crate::config::{
-    ChannelSpec, CredentialSpec, Diagnostic, RepeatsSpec, Secret, SourceFile, Time, TimeoutsSpec, UpstreamSpec,
-    resolve, yaml,
+    ChannelSpec, CredentialSpec, Diagnostic, RepeatsSpec, Secret, SignatureSpec, SourceFile, Spanned, Time,
+    TimeoutsSpec, UpstreamSpec, resolve, yaml,
 };
+use crate::webhook;
 
 /// Fields that HTTP itself gives a meaning on one connection: no credential.
 const RESERVED_FIELDS: [&str; 8] = [
@@ -77,6 +78,9 @@ pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(Diagnostic::at(file, digest, message).help(help));
             }
         }
+        for (position, signature) in spec.signatures.iter().enumerate() {
+            check_signature(draft, file, &position.to_string(), signature, found);
+        }
         pins(draft, spec, file, found);
         for (position, token) in spec.tokens.iter().enumerate() {
             draft.refer("Issuer", file, &token.issuer, found);
@@ -90,6 +94,62 @@ pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(Diagnostic::at_path(file, &place, message).help(help));
             }
         }
+    }
+}
+
+fn check_signature(
+    draft: &Draft,
+    file: &SourceFile,
+    position: &str,
+    spec: &SignatureSpec,
+    found: &mut Vec<Diagnostic>,
+) {
+    if spec.secrets.is_empty() {
+        let diagnostic = Diagnostic::at_path(file, &["signatures", position, "secrets"], "no secret, so no signature");
+        found.push(diagnostic.help("name where it is kept: `file:PATH` or `env:NAME`"));
+    }
+    for secret in &spec.secrets {
+        match resolve(&secret.value, &draft.folder) {
+            Err(cause) => found.push(unresolved(file, secret, cause)),
+            Ok(text) if spec.hmac.is_none() => {
+                if let Err(wrong) = webhook::Key::parse(&text) {
+                    let help = "a sender with a way of its own to sign is described under `hmac`";
+                    found.push(Diagnostic::at(file, secret, wrong).help(help));
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+    let Some(hmac) = &spec.hmac else { return };
+    let names = [
+        ("header", Some(&hmac.header)),
+        ("timestamp", hmac.timestamp.as_ref()),
+        ("id", hmac.id.as_ref()),
+    ];
+    for (key, name) in names {
+        if let Some(name) = name {
+            field_name(name, file, &["signatures", position, "hmac", key], found);
+        }
+    }
+    if hmac.signs_time() && !hmac.has_time() {
+        let place = ["signatures", position, "hmac", "signs"];
+        let diagnostic = Diagnostic::at_path(file, &place, "`{timestamp}` is signed, but found nowhere");
+        found.push(diagnostic.help("name its header field under `timestamp`, or its part of the field in `format`"));
+    }
+    if !hmac.signs_time() && hmac.has_time() {
+        let place = ["signatures", position, "hmac", "signs"];
+        let diagnostic = Diagnostic::at_path(file, &place, "the time of signing is not signed itself");
+        let help = "write `{timestamp}` into `signs` as the sender does, or leave the time out: whoever repeats an old request can write any";
+        found.push(diagnostic.help(help));
+    }
+}
+
+/// A secret that cannot be read where it is said to be.
+fn unresolved(file: &SourceFile, secret: &Spanned<Secret>, cause: String) -> Diagnostic {
+    let diagnostic = Diagnostic::at(file, secret, cause);
+    match secret.value {
+        Secret::File(_) => diagnostic.help("a relative path starts at the folder of `gateway.yaml`"),
+        Secret::Env(_) => diagnostic.help("set it in the environment the gateway starts in"),
     }
 }
 
@@ -183,13 +243,7 @@ fn check_credential(
 ) {
     field_name(&credential.header, file, &["credentials", position, "header"], found);
     match resolve(&credential.value.value, &draft.folder) {
-        Err(cause) => {
-            let diagnostic = Diagnostic::at(file, &credential.value, cause);
-            found.push(match credential.value.value {
-                Secret::File(_) => diagnostic.help("a relative path starts at the folder of `gateway.yaml`"),
-                Secret::Env(_) => diagnostic.help("set it in the environment the gateway starts in"),
-            });
-        }
+        Err(cause) => found.push(unresolved(file, &credential.value, cause)),
         Ok(value) if HeaderValue::from_str(&value).is_err() => {
             let message = format!(
                 "the value kept in `{:?}` cannot be sent in a header field",
