@@ -135,6 +135,14 @@ pub struct OperationSpec {
     #[serde(default)]
     #[schemars(with = "Vec<OpSpec>")]
     pub header: Vec<Spanned<OpSpec>>,
+    /// Steps over the request's cookies.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub cookie: Vec<Spanned<OpSpec>>,
+    /// Steps over the header fields of answers.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub response_header: Vec<Spanned<OpSpec>>,
     /// Status codes that differ: the older version's to the newer one's.
     #[serde(default)]
     pub status: BTreeMap<u16, u16>,
@@ -164,4 +172,14 @@ pub enum Direction {
     Up,
     /// From the newer version to the older one.
     Down,
+}
+
+impl Direction {
+    /// The other way.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 mod editions;
 mod guide;
+mod http_level;
 mod mistakes;
 mod operations;
 mod rules;

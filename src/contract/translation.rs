@@ -1,15 +1,18 @@
 //! One operation's way from the caller's version to the upstream's, and back: whole messages, nothing by halves.
 
+mod cookies;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::operation::{Operation, StatusKey, find_media};
-use super::parameter::parse_query;
+use super::parameter::{Parameter, Place, parse_query};
 use super::program::{Effect, Fault, Programs};
 use super::spec::Direction;
 use crate::config::SourceFile;
@@ -35,6 +38,12 @@ pub(super) struct OperationStep {
     pub(super) header: usize,
     /// Names of header fields that steps read or write.
     pub(super) header_names: Vec<Box<str>>,
+    pub(super) cookie: usize,
+    /// Names of cookies that steps read or write.
+    pub(super) cookie_names: Vec<Box<str>>,
+    pub(super) response_header: usize,
+    /// Names of header fields of answers that steps read or write.
+    pub(super) response_header_names: Vec<Box<str>>,
     /// Programs of request bodies by media type.
     pub(super) requests: HashMap<String, usize>,
     /// Programs of response bodies: older status key, newer status key, media type.
@@ -124,13 +133,17 @@ impl Translation {
             Some(query) if !query.is_empty() => format!("{path}?{query}"),
             _ => path,
         };
-        let mapped_headers = self.headers(headers)?;
+        let mapped_headers = self.fields(headers, Fields::Request)?;
+        let cookies = self.cookies(headers)?;
         let body = match body {
             Some(body) => Some(translate(body, &self.request_programs(headers)?)?),
             None => None,
         };
         if let Some(mapped) = mapped_headers {
             *headers = mapped;
+        }
+        if let Some(cookies) = cookies {
+            cookies.put(headers);
         }
         Ok(MappedRequest {
             method: upstream.method.clone(),
@@ -139,7 +152,7 @@ impl Translation {
         })
     }
 
-    /// Turns the upstream's response into the caller's.
+    /// Turns the upstream's response into the caller's. Header fields are changed only if all else succeeded.
     pub fn response(
         &self,
         status: StatusCode,
@@ -149,6 +162,9 @@ impl Translation {
         let (code, programs) = self.response_programs(status, headers, body.is_some())?;
         let body = body.map(|body| translate(body, &programs)).transpose()?;
         let status = StatusCode::from_u16(code).map_err(|_| Unmappable::new(format!("{code} is no status")))?;
+        if let Some(mapped) = self.fields(headers, Fields::Response)? {
+            *headers = mapped;
+        }
         Ok(MappedResponse { status, body })
     }
 
@@ -253,10 +269,14 @@ impl Translation {
             };
             return self.fill_template(find);
         }
-        let values = names.iter().zip(values);
-        let given = values.map(|(name, value)| (name.as_str(), vec![value.as_str()]));
-        let mapped = self.run_parameters(parameters(given), "path", |own| own.path)?;
-        self.fill_template(|name| mapped.root().get(name).and_then(text))
+        let mut given = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(values) {
+            let parameter = self.caller().parameter(Place::Path, name);
+            given.push((name.as_str(), Given::of(parameter, value, || format!("path:{name}"))?));
+        }
+        let mapped = self.run_parameters(parameters(given), "path", Way::Request, |own| own.path)?;
+        let upstream = self.upstream();
+        self.fill_template(|name| written(upstream.parameter(Place::Path, name), mapped.root().get(name)?))
     }
 
     /// The upstream's path.
@@ -303,15 +323,27 @@ impl Translation {
                 None => given.push((name, items)),
             }
         }
-        let given = given
-            .iter()
-            .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()));
-        let mapped = self.run_parameters(parameters(given), "query", |own| own.query)?;
+        let mut values = Vec::with_capacity(given.len());
+        for (name, texts) in &given {
+            let parameter = caller.parameter(Place::Query, name);
+            let value = match &texts[..] {
+                [text] => Given::of(parameter, text, || format!("query:{name}"))?,
+                _ => Given::Texts(texts.iter().map(String::as_str).collect()),
+            };
+            values.push((name.as_str(), value));
+        }
+        let mapped = self.run_parameters(parameters(values), "query", Way::Request, |own| own.query)?;
         let mut encoded = String::with_capacity(64);
         for (name, value) in mapped.root().members() {
             let name = name.text();
             let separator = upstream.separators().find(|(separated, _)| **separated == *name);
-            for (position, value) in each(value).filter_map(text).enumerate() {
+            let parameter = upstream.parameter(Place::Query, &name);
+            let values: Vec<_> = if parameter.is_some_and(|parameter| parameter.is_json) {
+                vec![Cow::Borrowed(value.raw())]
+            } else {
+                each(value).filter_map(text).collect()
+            };
+            for (position, value) in values.into_iter().enumerate() {
                 match separator {
                     Some((_, ',')) if position > 0 => encoded.push(','),
                     Some((_, separator)) if position > 0 => {
@@ -328,31 +360,46 @@ impl Translation {
         Ok(Some(encoded))
     }
 
-    /// The header fields for the upstream, if any mapping touches them.
-    fn headers(&self, headers: &HeaderMap) -> Result<Option<HeaderMap>, Unmappable> {
+    /// Header fields for the other side, if any mapping touches them.
+    fn fields(&self, headers: &HeaderMap, which: Fields) -> Result<Option<HeaderMap>, Unmappable> {
         let own = (0..self.stages.len()).filter_map(|index| self.operation_step(index));
-        let names: Vec<&str> = own.flat_map(|own| &own.header_names).map(|name| &**name).collect();
+        let names: Vec<&str> = own.flat_map(|own| which.names(own)).map(|name| &**name).collect();
         if names.is_empty() {
             return Ok(None);
         }
-        let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
+        let (from, to, way) = match which {
+            Fields::Request => (self.caller(), self.upstream(), Way::Request),
+            Fields::Response => (self.upstream(), self.caller(), Way::Response),
+        };
+        let mut texts: Vec<(&str, String)> = Vec::new();
         for name in &names {
-            if let (Some(value), true) = (headers.get(*name), !given.iter().any(|(other, _)| other == name)) {
-                let value = value.to_str().map_err(|_| Unmappable {
+            if headers.contains_key(*name) && !texts.iter().any(|(other, _)| other == name) {
+                let values: Result<Vec<&str>, _> = headers.get_all(*name).iter().map(HeaderValue::to_str).collect();
+                let values = values.map_err(|_| Unmappable {
                     detail: "a value that is not plain text".to_owned(),
                     pointer: format!("header:{name}"),
                 })?;
-                given.push((name, vec![value]));
+                // One list, however many fields it stands in (RFC 9110 §5.3).
+                texts.push((name, values.join(", ")));
             }
         }
-        let values = self.run_parameters(parameters(given), "header", |own| own.header)?;
+        let mut given = Vec::with_capacity(texts.len());
+        for (name, text) in &texts {
+            given.push((
+                *name,
+                Given::of(which.parameter(from, name), text, || format!("header:{name}"))?,
+            ));
+        }
+        let values = self.run_parameters(parameters(given), "header", way, |own| which.program(own))?;
         let mut mapped = headers.clone();
         for name in names {
             mapped.remove(name);
         }
         for (name, value) in values.root().members() {
-            let Some(text) = text(value) else { continue };
             let name = name.text();
+            let Some(text) = written(which.parameter(to, &name), value) else {
+                continue;
+            };
             let field = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(&text).ok());
             let (field, text) = field.ok_or_else(|| Unmappable {
                 detail: "a value that no header field can carry".to_owned(),
@@ -375,17 +422,20 @@ impl Translation {
         &self,
         mut values: Document,
         place: &str,
+        way: Way,
         program: impl Fn(&OperationStep) -> usize,
     ) -> Result<Document, Unmappable> {
-        for (index, (step, way)) in self.stages.iter().enumerate() {
-            let Some(own) = self.operation_step(index) else {
+        let legs = self.legs(way);
+        for (position, (index, way)) in legs.iter().enumerate() {
+            let Some(own) = self.operation_step(*index) else {
                 return Err(Unmappable::new("the operation is not mapped"));
             };
-            values = step.programs.run(program(own), *way, &values).map_err(|fault| {
+            let programs = &self.stages[*index].0.programs;
+            values = programs.run(program(own), *way, &values).map_err(|fault| {
                 let mut tokens = fault.tokens;
-                for (index, (step, way)) in self.stages[..index].iter().enumerate().rev() {
-                    if let Some(own) = self.operation_step(index) {
-                        tokens = step.programs.origin(program(own), *way, tokens);
+                for (index, way) in legs[..position].iter().rev() {
+                    if let Some(own) = self.operation_step(*index) {
+                        tokens = self.stages[*index].0.programs.origin(program(own), *way, tokens);
                     }
                 }
                 Unmappable {
@@ -396,14 +446,97 @@ impl Translation {
         }
         Ok(values)
     }
+
+    /// The mappings in the order in which a message passes them, by position, and the way through each.
+    fn legs(&self, way: Way) -> Vec<(usize, Direction)> {
+        let stages = self.stages.iter().enumerate();
+        match way {
+            Way::Request => stages.map(|(index, (_, way))| (index, *way)).collect(),
+            Way::Response => stages.rev().map(|(index, (_, way))| (index, way.opposite())).collect(),
+        }
+    }
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Request,
+    Response,
+}
+
+/// Header fields of which message.
+#[derive(Clone, Copy)]
+enum Fields {
+    Request,
+    Response,
+}
+
+impl Fields {
+    fn names(self, own: &OperationStep) -> &[Box<str>] {
+        match self {
+            Self::Request => &own.header_names,
+            Self::Response => &own.response_header_names,
+        }
+    }
+
+    fn program(self, own: &OperationStep) -> usize {
+        match self {
+            Self::Request => own.header,
+            Self::Response => own.response_header,
+        }
+    }
+
+    fn parameter<'o>(self, operation: &'o Operation, name: &str) -> Option<&'o Parameter> {
+        match self {
+            Self::Request => operation.parameter(Place::Header, name),
+            Self::Response => operation.response_header(name),
+        }
+    }
+}
+
+/// What a message has for a parameter.
+enum Given<'v> {
+    Texts(Vec<&'v str>),
+    /// Its text is JSON.
+    Json(Document),
+}
+
+impl<'v> Given<'v> {
+    /// One value, read as it is described.
+    fn of(parameter: Option<&Parameter>, text: &'v str, at: impl Fn() -> String) -> Result<Self, Unmappable> {
+        if !parameter.is_some_and(|parameter| parameter.is_json) {
+            return Ok(Self::Texts(vec![text]));
+        }
+        let parsed = Document::parse(Bytes::copy_from_slice(text.as_bytes()));
+        let parsed = parsed.map_err(|error| Unmappable {
+            detail: format!("a value that is not JSON: {error}"),
+            pointer: at(),
+        });
+        parsed.map(Self::Json)
+    }
+}
+
+/// A value as a parameter of the other side is written.
+fn written<'v>(parameter: Option<&Parameter>, value: Value<'v>) -> Option<Cow<'v, str>> {
+    if parameter.is_some_and(|parameter| parameter.is_json) {
+        return Some(Cow::Borrowed(value.raw()));
+    }
+    text(value)
 }
 
 /// Parameters as an object; one that is given several times is a list.
-fn parameters<'v>(given: impl IntoIterator<Item = (&'v str, Vec<&'v str>)>) -> Document {
+fn parameters<'v>(given: impl IntoIterator<Item = (&'v str, Given<'v>)>) -> Document {
     let mut builder = Builder::with_capacity(256, 16);
     let object = builder.begin_object();
     for (name, values) in given {
         builder.name(object, &MemberName::new(name));
+        let values = match values {
+            Given::Texts(values) => values,
+            Given::Json(document) => {
+                builder.copy(document.root());
+                continue;
+            }
+        };
         if let [value] = values[..] {
             builder.string(value);
             continue;
