@@ -266,7 +266,7 @@ impl Compiling<'_> {
         let api = &self.spec.name.value;
         self.shared
             .metrics
-            .validation(api, &self.version, self.channels.indexes())
+            .validation(api, &self.version, self.name(), self.channels.indexes())
     }
 
     fn is_keyed(&self) -> bool {
@@ -390,5 +390,6 @@ pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
         route.upstream.clone(),
         route.prefix.clone(),
         route.upstream_path.trim_end_matches('/').to_owned(),
+        route.translation.is_some(),
     )
 }

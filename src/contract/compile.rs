@@ -8,6 +8,7 @@ use std::sync::Arc;
 use self::nested::Search;
 use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, RESPONSE_HEADER, StatusKey};
+use super::outline::Outline;
 use super::program::{Choice, Inner, Nested, Path, Program, Programs, Step as Inward};
 use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, SideSpec, TypeSpec};
 use super::steps::{Loss, Steps, sides};
@@ -32,6 +33,10 @@ pub(super) struct Compiler<'a> {
     /// Programs by the places of the older and the newer schema.
     known: HashMap<(String, String), usize>,
     used_types: HashSet<String>,
+    /// Places that requests may have, in the older version and in the newer one.
+    pub(super) outlines: [Outline; 2],
+    /// Fields that some answer of a version has, by where the mapping names them.
+    pub(super) found_members: HashSet<((u32, u32), Arc<str>)>,
 }
 
 /// A type that is being compiled.
@@ -63,6 +68,8 @@ pub(super) fn compile(
         programs: Vec::new(),
         known: HashMap::new(),
         used_types: HashSet::new(),
+        outlines: Default::default(),
+        found_members: HashSet::new(),
     };
     compiler.check_names();
     let mut operations = HashMap::new();
@@ -74,6 +81,7 @@ pub(super) fn compile(
         }
     }
     compiler.warn_unused();
+    compiler.check_shared_members();
     let programs = Programs::new(compiler.programs);
     let mut mistakes = compiler.mistakes;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
@@ -82,6 +90,7 @@ pub(super) fn compile(
         file: file.clone(),
         programs,
         operations,
+        outlines: compiler.outlines,
     };
     (step, mistakes)
 }
@@ -214,6 +223,7 @@ impl Compiler<'_> {
             response_header,
             status_up: spec.status.clone(),
             status_down: spec.status.iter().map(|(older, newer)| (*newer, *older)).collect(),
+            message: self.message(older, newer, spec),
             ..OperationStep::default()
         };
         if step.status_down.len() < step.status_up.len() {

@@ -121,6 +121,13 @@ impl Operation {
         media.map(|media| media.name.as_str())
     }
 
+    /// Names of the parameters in the query.
+    pub(super) fn query_names(&self) -> impl Iterator<Item = &str> {
+        let own = self.parameters.iter();
+        let own = own.filter(|parameter| parameter.place == Place::Query);
+        own.map(|parameter| parameter.name.as_str())
+    }
+
     /// A described parameter of a request.
     pub(super) fn parameter(&self, place: Place, name: &str) -> Option<&Parameter> {
         let mut all = self.parameters.iter();

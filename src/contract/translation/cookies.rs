@@ -29,10 +29,7 @@ impl Translation {
         if names.is_empty() {
             return Ok(None);
         }
-        let at = |name: &str, detail: &str| Unmappable {
-            detail: detail.to_owned(),
-            pointer: format!("cookie:{name}"),
-        };
+        let at = |name: &str, detail: &str| Unmappable::at(detail, format!("cookie:{name}"));
         let (mut texts, mut kept) = (Vec::new(), String::new());
         for (name, value) in cookies(headers) {
             if !names.contains(&name) {
