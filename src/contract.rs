@@ -11,11 +11,17 @@ mod combine;
 mod compile;
 pub mod containment;
 mod convert;
+mod cursor;
 pub mod diff;
 mod document;
+mod errors;
 pub mod import;
+mod links;
+mod message;
+mod notation;
 mod openapi;
 mod operation;
+mod outline;
 mod overlay;
 mod parameter;
 mod program;
@@ -24,6 +30,7 @@ mod rules;
 pub mod scaffold;
 mod schema_types;
 mod shape;
+mod sites;
 pub mod spec;
 mod steps;
 mod translation;
@@ -41,6 +48,11 @@ use http::Method;
 
 use crate::config::{Diagnostic, Severity, SourceFile};
 use compile::Version;
+pub use cursor::{CursorKey, CursorKeys};
+pub(crate) use links::rewrite_links;
+pub use links::{OwnPath, Standing, Surroundings};
+use message::Messages;
+pub use message::Missed;
 use openapi::{OpenApi, list};
 use operation::Listed;
 pub use operation::{Operation, RequestFault};
@@ -218,7 +230,14 @@ impl Contract {
             })?;
             stages.push((step, direction));
         }
-        Ok(Translation { operations, stages })
+        let messages = Messages::of(&stages, operation_id);
+        Ok(Translation {
+            operations,
+            stages,
+            messages,
+            surroundings: None,
+            seals: true,
+        })
     }
 }
 

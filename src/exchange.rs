@@ -7,7 +7,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::{lifecycle::Who, snapshot::Route, telemetry::TraceContext};
+use crate::{
+    lifecycle::{Fields, Who},
+    snapshot::Route,
+    telemetry::TraceContext,
+};
 
 /// One request's identity and record. Lives in the request's extensions as `Arc<Exchange>`; the edge keeps another
 /// reference, so what the policies noted is still there when the request has been consumed.
@@ -29,6 +33,8 @@ pub struct Exchange {
     pub is_tls: bool,
     /// The route it took, once known.
     pub route: OnceLock<Arc<Route>>,
+    /// What the answer carries of its contract version, where the version is known and no route of it was taken.
+    pub(crate) fields: OnceLock<Arc<Fields>>,
     /// Percent-decoded values of the operation's path parameters, in the order of its template.
     pub path_values: OnceLock<Vec<String>>,
     /// Who calls, once known.
@@ -100,6 +106,7 @@ impl Exchange {
             peer,
             is_tls,
             route: OnceLock::new(),
+            fields: OnceLock::new(),
             path_values: OnceLock::new(),
             caller: OnceLock::new(),
             trail: Mutex::default(),

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::{
     admin,
     config::{self, Diagnostic, GatewaySpec, Severity, Sources},
+    contract::CursorKey,
     queue::{
         MessageLog, SqliteLog, courier,
         delivery::{self, DeliverySettings},
@@ -111,6 +112,15 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
         tokio::runtime::Handle::current(),
     );
 
+    if let Some(key) = &spec.cursors.key {
+        let secret = config::resolve(key, &folder).map_err(|wrong| anyhow::anyhow!(wrong))?;
+        let key = CursorKey::new(secret.as_bytes()).map_err(|wrong| anyhow::anyhow!(wrong))?;
+        shared.cursors.give(key);
+    }
+    shared
+        .cursors
+        .keep_in(&state)
+        .context("cannot read the key that seals cursors")?;
     shared
         .trials
         .keep_in(&state)

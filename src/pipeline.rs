@@ -94,8 +94,9 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let route = exchange.route.get();
-    if let Some(route) = route {
-        route.fields.apply(response.headers_mut());
+    let fields = exchange.fields.get().map(|fields| &**fields);
+    if let Some(fields) = fields.or_else(|| route.map(|route| &route.fields)) {
+        fields.apply(response.headers_mut());
     }
     // Traces, metrics and the access line are made here, once, of what the steps noted on the way.
     let ended = Instant::now();
@@ -114,7 +115,12 @@ async fn walk(snapshot: &Snapshot, exchange: &Exchange, mut request: Request) ->
     if let Cow::Owned(path) = path::normalise(request.uri().path())? {
         *request.uri_mut() = path::with_path(request.uri(), &path)?;
     }
-    let found = snapshot.find(request.method(), request.uri().path())?;
+    let path = request.uri().path();
+    let found = snapshot.find(request.method(), path).inspect_err(|_| {
+        if let Some(fields) = snapshot.fields(path) {
+            let _ = exchange.fields.set(fields.clone());
+        }
+    })?;
     if !found.path_values.is_empty() {
         let _ = exchange.path_values.set(found.path_values);
     }
@@ -261,7 +267,7 @@ impl Compiling<'_> {
         let api = &self.spec.name.value;
         self.shared
             .metrics
-            .validation(api, &self.version, self.channels.indexes())
+            .validation(api, &self.version, self.name(), self.channels.indexes())
     }
 
     fn is_keyed(&self) -> bool {
@@ -385,5 +391,6 @@ pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
         route.upstream.clone(),
         route.prefix.clone(),
         route.upstream_path.trim_end_matches('/').to_owned(),
+        route.translation.is_some(),
     )
 }

@@ -184,7 +184,7 @@ impl VersionPlace {
 /// One place where a message breaks its contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// JSON Pointer into the body (RFC 6901), or `query:NAME`, `path:NAME`, `header:NAME`.
+    /// JSON Pointer into the body (RFC 6901), or `query:NAME`, `path:NAME`, `header:NAME`, `cookie:NAME`.
     pub at: String,
     /// What is wrong, as a phrase.
     pub what: String,
@@ -463,7 +463,7 @@ impl Refusal {
             .iter()
             .chain(&unmappable)
             .map(|violation| match violation.at.split_once(':') {
-                Some((place @ ("query" | "path" | "header"), name)) => {
+                Some((place @ ("query" | "path" | "header" | "cookie"), name)) => {
                     json!({ "in": place, "name": name, "detail": violation.what })
                 }
                 _ => json!({ "pointer": violation.at, "detail": violation.what }),

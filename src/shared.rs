@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::{
+    contract::CursorKeys,
     lifecycle::trial::Trials,
     policy::{
         authenticate::{ChannelIndexes, KeySets, TokenCache},
@@ -39,6 +40,7 @@ pub struct Shared {
     pub(crate) gates: Arc<Gates>,
     pub(crate) trials: Arc<Trials>,
     pub(crate) shadows: Arc<Shadows>,
+    pub(crate) cursors: CursorKeys,
 }
 
 impl Shared {
@@ -90,6 +92,7 @@ impl Shared {
             gates: Arc::default(),
             trials: Arc::new(Trials::new(background.clone())),
             shadows: Arc::default(),
+            cursors: CursorKeys::default(),
             background,
         }
     }

@@ -98,6 +98,11 @@ impl Snapshot {
         self.router.find(method, path)
     }
 
+    /// What every answer below a version's path carries, also where no route takes the request.
+    pub(crate) fn fields(&self, path: &str) -> Option<&Arc<Fields>> {
+        self.router.fields(path)
+    }
+
     /// The route of a queued message, where this snapshot still has it.
     ///
     /// What a candidate queued is answered by the candidate; once that is live or gone, by what is live.

@@ -40,6 +40,9 @@ pub struct GatewaySpec {
     /// Bounds of the fallback queue.
     #[serde(default)]
     pub queue: QueueSpec,
+    /// What is given to callers and comes back much later.
+    #[serde(default)]
+    pub cursors: CursorKeySpec,
     /// Traces and the access log.
     #[serde(default)]
     pub telemetry: TelemetrySpec,
@@ -172,6 +175,15 @@ impl Default for QueueSpec {
             retention: Time(std::time::Duration::from_hours(168)),
         }
     }
+}
+
+/// How cursors that callers get are sealed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct CursorKeySpec {
+    /// A secret of at least 32 bytes, the same for all gateways that serve the same callers. Without it, one is made and
+    /// kept as `cursor.key` in the state folder.
+    pub key: Option<Secret>,
 }
 
 /// What the gateway reports of itself.

@@ -326,7 +326,7 @@ impl Combination for ToOffset {
         let offset = before
             .checked_mul(size)
             .ok_or_else(|| format!("page {page} of {size} items is beyond every list"))?;
-        Ok(vec![Some(owned(&offset.to_string())), Some(owned(&size.to_string()))])
+        Ok(alike(taken, [offset, size]))
     }
 }
 
@@ -348,8 +348,19 @@ impl Combination for ToPage {
         let page = (offset / limit)
             .checked_add(self.first)
             .ok_or_else(|| format!("the offset {offset} is beyond every list"))?;
-        Ok(vec![Some(owned(&page.to_string())), Some(owned(&limit.to_string()))])
+        Ok(alike(taken, [page, limit]))
     }
+}
+
+/// In a body pages are numbers, in a query they are text.
+fn alike(taken: &[Option<Value<'_>>], made: [u64; 2]) -> Made {
+    let is_number = taken.iter().flatten().any(|value| value.kind() == Kind::Number);
+    let form = if is_number {
+        DecimalForm::Number
+    } else {
+        DecimalForm::String
+    };
+    made.map(|number| Some(formed(number.to_string(), form))).into()
 }
 
 fn whole(value: Option<Value<'_>>) -> Result<Option<u64>, String> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use self::nested::Search;
 use super::openapi::{OpenApi, PARAMETERS, list, push_token};
-use super::operation::{Operation, StatusKey};
+use super::operation::{Operation, RESPONSE_HEADER, StatusKey};
+use super::outline::Outline;
 use super::program::{Choice, Inner, Nested, Path, Program, Programs, Step as Inward};
 use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, SideSpec, TypeSpec};
 use super::steps::{Loss, Steps, sides};
@@ -32,6 +33,10 @@ pub(super) struct Compiler<'a> {
     /// Programs by the places of the older and the newer schema.
     known: HashMap<(String, String), usize>,
     used_types: HashSet<String>,
+    /// Places that requests may have, in the older version and in the newer one.
+    pub(super) outlines: [Outline; 2],
+    /// Fields that some answer of a version has, by where the mapping names them.
+    pub(super) found_members: HashSet<((u32, u32), Arc<str>)>,
 }
 
 /// A type that is being compiled.
@@ -63,6 +68,8 @@ pub(super) fn compile(
         programs: Vec::new(),
         known: HashMap::new(),
         used_types: HashSet::new(),
+        outlines: Default::default(),
+        found_members: HashSet::new(),
     };
     compiler.check_names();
     let mut operations = HashMap::new();
@@ -74,6 +81,7 @@ pub(super) fn compile(
         }
     }
     compiler.warn_unused();
+    compiler.check_shared_members();
     let programs = Programs::new(compiler.programs);
     let mut mistakes = compiler.mistakes;
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
@@ -82,6 +90,7 @@ pub(super) fn compile(
         file: file.clone(),
         programs,
         operations,
+        outlines: compiler.outlines,
     };
     (step, mistakes)
 }
@@ -198,46 +207,23 @@ impl Compiler<'_> {
             };
             self.compile_type(&subject, ops, &[])
         };
-        let (path_program, query, header) = (
-            run("path", &spec.path),
-            run("query", &spec.query),
-            run("header", &spec.header),
-        );
-        let mut header_names: Vec<Box<str>> = Vec::new();
-        let sides = [&self.programs[header].up, &self.programs[header].down];
-        for side in sides {
-            let moved = side.moves.iter().flat_map(|step| [&step.from, &step.to]);
-            let placed = side
-                .fills
-                .iter()
-                .map(|(path, ..)| path)
-                .chain(side.copies.iter().map(|copy| &copy.to));
-            let combined = side
-                .combinations
-                .iter()
-                .flat_map(|combine| combine.from.iter().chain(&combine.to));
-            let expressed = side.expressions.iter().map(|expressed| &expressed.to);
-            let dropped = side
-                .drops
-                .iter()
-                .map(|(path, _)| path)
-                .chain(side.expects.iter().map(|expect| &expect.path));
-            header_names.extend(
-                moved
-                    .chain(placed)
-                    .chain(dropped)
-                    .chain(combined)
-                    .chain(expressed)
-                    .filter_map(|path| path.first().cloned()),
-            );
-        }
+        let path = run("path", &spec.path);
+        let query = run("query", &spec.query);
+        let header = run("header", &spec.header);
+        let cookie = run("cookie", &spec.cookie);
+        let response_header = run(RESPONSE_HEADER, &spec.response_header);
         let mut step = OperationStep {
-            path: path_program,
+            path,
             query,
+            header_names: self.touched(header),
             header,
-            header_names,
+            cookie_names: self.touched(cookie),
+            cookie,
+            response_header_names: self.touched(response_header),
+            response_header,
             status_up: spec.status.clone(),
             status_down: spec.status.iter().map(|(older, newer)| (*newer, *older)).collect(),
+            message: self.message(older, newer, spec),
             ..OperationStep::default()
         };
         if step.status_down.len() < step.status_up.len() {
@@ -247,6 +233,47 @@ impl Compiler<'_> {
         self.request_bodies(older, newer, &mut step, at);
         self.response_bodies(older, newer, &mut step, at);
         step
+    }
+
+    /// Names that the steps of a program read or write.
+    fn touched(&self, program: usize) -> Vec<Box<str>> {
+        let mut names: Vec<Box<str>> = Vec::new();
+        for side in [&self.programs[program].up, &self.programs[program].down] {
+            let moved = side.moves.iter().flat_map(|step| [&step.from, &step.to]);
+            let filled = side.fills.iter().map(|(path, ..)| path);
+            let copied = side.copies.iter().flat_map(|copy| [&copy.from.path, &copy.to]);
+            let combined = side
+                .combinations
+                .iter()
+                .flat_map(|combine| combine.from.iter().chain(&combine.to));
+            let expressed = side.expressions.iter().map(|expressed| &expressed.to);
+            let computed = side.computed.iter().map(|computed| &computed.to);
+            let dropped = side.drops.iter().map(|(path, _)| path);
+            let expected = side.expects.iter().map(|expect| &expect.path);
+            names.extend(
+                moved
+                    .chain(filled)
+                    .chain(copied)
+                    .chain(combined)
+                    .chain(expressed)
+                    .chain(computed)
+                    .chain(dropped)
+                    .chain(expected)
+                    .filter_map(|path| path.first().cloned()),
+            );
+        }
+        // What is described as JSON may hold types of its own.
+        let nested = self.programs[program]
+            .nested
+            .iter()
+            .filter_map(|nested| match nested.path.first() {
+                Some(Inward::Field(name)) => Some(name.clone()),
+                _ => None,
+            });
+        names.extend(nested);
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn request_bodies(&mut self, older: &Operation, newer: &Operation, step: &mut OperationStep, at: (u32, u32)) {

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use super::checker::Checker;
 use super::openapi::{OpenApi, PARAMETERS, fragment, list, push_token};
-use super::parameter::{Parameter, Place, parse_query};
+use super::parameter::{Parameter, Place, cookie_value, cookies, parse_query};
 use super::rules::{RulePlan, Rules};
 use crate::config::Diagnostic;
 use crate::json::Document;
 use crate::problem::Violation;
+
+/// The header fields of answers among the parameters of an operation, as mappings name them.
+pub(super) const RESPONSE_HEADER: &str = "responseHeader";
 
 /// A message is not searched further once it has this many violations.
 const VIOLATION_LIMIT: usize = 64;
@@ -118,6 +121,25 @@ impl Operation {
         media.map(|media| media.name.as_str())
     }
 
+    /// Names of the parameters in the query.
+    pub(super) fn query_names(&self) -> impl Iterator<Item = &str> {
+        let own = self.parameters.iter();
+        let own = own.filter(|parameter| parameter.place == Place::Query);
+        own.map(|parameter| parameter.name.as_str())
+    }
+
+    /// A described parameter of a request.
+    pub(super) fn parameter(&self, place: Place, name: &str) -> Option<&Parameter> {
+        let mut all = self.parameters.iter();
+        all.find(|parameter| parameter.place == place && parameter.name == name)
+    }
+
+    /// A header field of an answer, as the first answer describes it that does.
+    pub(super) fn response_header(&self, name: &str) -> Option<&Parameter> {
+        let mut all = self.responses.iter().flat_map(|response| &response.headers);
+        all.find(|header| header.name == name)
+    }
+
     /// Names of the query whose lists stand in one value, and what stands between the items.
     pub(super) fn separators(&self) -> impl Iterator<Item = (&str, char)> {
         let separated = |parameter: &Parameter| parameter.separator();
@@ -127,7 +149,7 @@ impl Operation {
     }
 
     /// Holds a request against the contract: decoded path values in the template's order, the raw query, header
-    /// fields, the body. Finds every violation, at `query:NAME`, `path:NAME`, `header:NAME` or a JSON Pointer.
+    /// fields, the body. Finds every violation, at `query:NAME`, `path:NAME`, `header:NAME`, `cookie:NAME` or a JSON Pointer.
     pub fn check_request(
         &self,
         path_values: &[String],
@@ -153,6 +175,13 @@ impl Operation {
                     .map(|(_, value)| value.as_deref())
                     .collect(),
                 Place::Header => header_values(headers, &parameter.name),
+                Place::Cookie => {
+                    let own = cookies(headers).filter(|(name, _)| *name == parameter.name);
+                    let values: Vec<_> = own.map(|(_, value)| cookie_value(value, parameter.is_raw)).collect();
+                    let values: Vec<_> = values.iter().map(Option::as_deref).collect();
+                    is_malformed |= !parameter.check(&values, &mut violations);
+                    continue;
+                }
             };
             is_malformed |= !parameter.check(&values, &mut violations);
         }
@@ -304,7 +333,6 @@ impl Operation {
                 );
             }
         }
-        describe_parameters(document, &id, &parameters);
         let body = RequestBody::compile(document, &format!("{place}/requestBody"), mistakes);
         let responses = Response::compile_all(document, &format!("{place}/responses"), mistakes);
         if responses.is_empty() {
@@ -314,6 +342,7 @@ impl Operation {
                     .help("describe its `responses`"),
             );
         }
+        describe_parameters(document, &id, &parameters, &responses);
         Some(Self {
             id,
             method: method.clone(),
@@ -327,9 +356,9 @@ impl Operation {
 }
 
 /// Puts the parameters of an operation beside the document as object schemas, so that mappings treat them as bodies.
-fn describe_parameters(document: &mut OpenApi, id: &str, parameters: &[Parameter]) {
+fn describe_parameters(document: &mut OpenApi, id: &str, parameters: &[Parameter], responses: &[Response]) {
     let mut described = json!({});
-    for place in [Place::Path, Place::Query, Place::Header] {
+    for place in Place::ALL {
         let own = parameters.iter().filter(|parameter| parameter.place == place);
         let required: Vec<_> = own
             .clone()
@@ -337,17 +366,37 @@ fn describe_parameters(document: &mut OpenApi, id: &str, parameters: &[Parameter
             .map(|parameter| &*parameter.name)
             .collect();
         let mut schema = json!({
-            "type": "object", "properties": {}, "required": required, "additionalProperties": place == Place::Header,
+            "type": "object", "properties": {}, "required": required, "additionalProperties": place.is_open(),
         });
         for parameter in own {
             schema["properties"][&parameter.name] = json!({ "$ref": fragment(&parameter.schema) });
         }
         described[place.as_str()] = schema;
     }
+    described[RESPONSE_HEADER] = describe_response_headers(responses);
     if !document.root[PARAMETERS].is_object() {
         document.root[PARAMETERS] = json!({});
     }
     document.root[PARAMETERS][id] = described;
+}
+
+/// The header fields of all answers; one is required if no answer comes without it.
+fn describe_response_headers(responses: &[Response]) -> Value {
+    let mut schema = json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": true });
+    for header in responses.iter().flat_map(|response| &response.headers) {
+        if schema["properties"].get(&header.name).is_some() {
+            continue;
+        }
+        schema["properties"][&header.name] = json!({ "$ref": fragment(&header.schema) });
+        let has = |response: &Response| {
+            let mut own = response.headers.iter();
+            own.any(|own| own.name == header.name && own.is_required)
+        };
+        if let (true, Some(required)) = (responses.iter().all(has), schema["required"].as_array_mut()) {
+            required.push(json!(header.name));
+        }
+    }
+    schema
 }
 
 impl RequestBody {

@@ -1,9 +1,11 @@
 //! Parameters: values in the path, the query and header fields, read as the type their schema gives.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use jsonschema::Validator;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -24,6 +26,10 @@ pub(super) struct Parameter {
     list: Option<ListForm>,
     /// Type of the value, or of a list's items.
     kind: ScalarKind,
+    /// Described by `content`: its text is JSON.
+    pub(super) is_json: bool,
+    /// A cookie in the style of 3.2: its value stands there as it is, else it is percent-encoded.
+    pub(super) is_raw: bool,
     validator: Arc<Validator<Tape>>,
 }
 
@@ -33,15 +39,25 @@ pub(super) enum Place {
     Path,
     Query,
     Header,
+    Cookie,
 }
 
 impl Place {
+    /// All of a request.
+    pub(super) const ALL: [Self; 4] = [Self::Path, Self::Query, Self::Header, Self::Cookie];
+
+    /// Whether requests may have others than those described.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Header | Self::Cookie)
+    }
+
     /// As written in a violation, and in `OpenAPI`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Path => "path",
             Self::Query => "query",
             Self::Header => "header",
+            Self::Cookie => "cookie",
         }
     }
 }
@@ -107,6 +123,10 @@ impl Parameter {
 
     fn read(&self, text: &str) -> Result<Document, String> {
         let wrong = |kind: &str| Err(format!("is not {kind}"));
+        if self.is_json {
+            let parsed = Document::parse(Bytes::copy_from_slice(text.as_bytes()));
+            return parsed.map_err(|error| format!("is not JSON: {error}"));
+        }
         match self.kind {
             ScalarKind::Text => Ok(Document::of_string(text)),
             ScalarKind::Number => match Document::parse(Bytes::copy_from_slice(text.as_bytes())) {
@@ -190,8 +210,7 @@ impl Parameter {
             Some("path") => Place::Path,
             Some("query") => Place::Query,
             Some("header") => Place::Header,
-            // Cookies belong to browsers; they are carried and not looked at.
-            Some("cookie") => return Vec::new(),
+            Some("cookie") => Place::Cookie,
             Some("querystring") => {
                 return refuse(
                     format!("the parameter `{name}` is the whole query, which is not read as one value"),
@@ -201,22 +220,30 @@ impl Parameter {
             _ => {
                 return refuse(
                     format!("the parameter `{name}` does not say where it stands"),
-                    "write `in: path`, `in: query` or `in: header`",
+                    "write `in: path`, `in: query`, `in: header` or `in: cookie`",
                 );
             }
         };
-        if written.get("content").is_some() {
-            return refuse(
-                format!("the parameter `{name}` is described by `content`, which is not read"),
-                "describe its text by `schema`, such as `schema: { type: string }`",
-            );
-        }
         let is_required = place == Place::Path || written["required"] == true;
+        let style = written.get("style").and_then(Value::as_str);
+        let is_raw = place == Place::Cookie && style == Some("cookie");
+        if written.get("content").is_some() {
+            let Some(schema) = json_content(document, at) else {
+                return refuse(
+                    format!("the parameter `{name}` is described by other `content` than application/json"),
+                    "describe its text by `schema`, such as `schema: { type: string }`, or as application/json",
+                );
+            };
+            let described = Self::of_json(document, name, place, is_required, schema, mistakes);
+            return described
+                .map(|parameter| Self { is_raw, ..parameter })
+                .into_iter()
+                .collect();
+        }
         let schema = document.resolve(&format!("{at}/schema"));
         let is_object = schema
             .as_ref()
             .is_some_and(|schema| document.types(schema) == ["object"] || !document.properties(schema).is_empty());
-        let style = written.get("style").and_then(Value::as_str);
         let explode = written.get("explode").and_then(Value::as_bool);
         let form = match (place, style, explode) {
             (Place::Query, Some("deepObject"), _) if is_object => {
@@ -229,7 +256,8 @@ impl Parameter {
             (Place::Query, None | Some("form"), None | Some(true))
             | (Place::Query, Some("spaceDelimited" | "pipeDelimited"), Some(true)) => ListForm::Repeated,
             (Place::Query, None | Some("form"), Some(false))
-            | (Place::Path | Place::Header, None | Some("simple"), _) => ListForm::Separated(','),
+            | (Place::Path | Place::Header, None | Some("simple"), _)
+            | (Place::Cookie, None | Some("form" | "cookie"), _) => ListForm::Separated(','),
             (Place::Query, Some("spaceDelimited"), _) => ListForm::Separated(' '),
             (Place::Query, Some("pipeDelimited"), _) => ListForm::Separated('|'),
             _ => {
@@ -242,13 +270,45 @@ impl Parameter {
             }
         };
         let described = Self::of_schema(document, name, place, is_required, at, schema, mistakes);
-        described
-            .map(|parameter| Self {
-                list: parameter.list.map(|_| form),
-                ..parameter
-            })
-            .into_iter()
-            .collect()
+        let described = described.map(|parameter| Self {
+            list: parameter.list.map(|_| form),
+            is_raw,
+            ..parameter
+        });
+        if place == Place::Cookie && explode != Some(false) && described.as_ref().is_some_and(|own| own.list.is_some())
+        {
+            mistakes.push(
+                document
+                    .mistake(at, format!("the list `{name}` would be several cookies of one name"))
+                    .help("write `explode: false`: its items stand in one cookie, with commas between them"),
+            );
+            return Vec::new();
+        }
+        described.into_iter().collect()
+    }
+
+    /// A parameter whose text is JSON of any schema.
+    fn of_json(
+        document: &OpenApi,
+        name: &str,
+        place: Place,
+        is_required: bool,
+        schema: String,
+        mistakes: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let validator = document.validator(&schema);
+        let validator = validator.map_err(|mistake| mistakes.push(mistake)).ok()?;
+        Some(Self {
+            name: named(place, name),
+            place,
+            is_required,
+            schema,
+            list: None,
+            kind: ScalarKind::Text,
+            is_json: true,
+            is_raw: false,
+            validator,
+        })
     }
 
     /// The properties of an object that is spread over the query.
@@ -300,6 +360,17 @@ impl Parameter {
                 continue;
             };
             let is_required = document.at(&place)["required"] == true;
+            if let Some(schema) = json_content(document, &place) {
+                headers.extend(Self::of_json(
+                    document,
+                    name,
+                    Place::Header,
+                    is_required,
+                    schema,
+                    mistakes,
+                ));
+                continue;
+            }
             let schema = document.resolve(&format!("{place}/schema"));
             headers.extend(Self::of_schema(
                 document,
@@ -356,12 +427,7 @@ impl Parameter {
             .map_err(|mistake| mistakes.push(mistake))
             .ok()?;
         Some(Self {
-            // Names of header fields have no case.
-            name: if place == Place::Header {
-                name.to_ascii_lowercase()
-            } else {
-                name.to_owned()
-            },
+            name: named(place, name),
             place,
             is_required,
             schema,
@@ -372,9 +438,53 @@ impl Parameter {
                 ListForm::Separated(',')
             }),
             kind,
+            is_json: false,
+            is_raw: false,
             validator,
         })
     }
+}
+
+/// Names of header fields have no case.
+fn named(place: Place, name: &str) -> String {
+    if place == Place::Header {
+        name.to_ascii_lowercase()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The schema of a parameter or header field that is described as JSON text, and as nothing else.
+fn json_content(document: &OpenApi, at: &str) -> Option<String> {
+    let content = document.at(at).get("content")?.as_object()?;
+    let (media, _) = content.iter().next().filter(|_| content.len() == 1)?;
+    if !media.trim().eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let mut place = format!("{at}/content");
+    push_token(&mut place, media);
+    document.resolve(&format!("{place}/schema"))
+}
+
+/// Names and values of the cookies of a request, as they stand there (RFC 6265 §5.4).
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let fields = headers.get_all(http::header::COOKIE).iter();
+    let pairs = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// The value of a cookie, without quotes around it; percent-decoded unless it stands there as it is.
+pub(super) fn cookie_value(written: &str, is_raw: bool) -> Option<Cow<'_, str>> {
+    let bare = written
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(written);
+    if is_raw {
+        return Some(Cow::Borrowed(bare));
+    }
+    percent_decode_str(bare).decode_utf8().ok()
 }
 
 /// Names and values of a query, decoded; a value that is not UTF-8 is `None`.
@@ -385,10 +495,7 @@ pub(super) fn parse_query(query: &str) -> Vec<(String, Option<String>)> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decode = |text: &str| {
                 let text = text.replace('+', " ");
-                percent_decode_str(&text)
-                    .decode_utf8()
-                    .ok()
-                    .map(std::borrow::Cow::into_owned)
+                percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
             };
             (decode(name).unwrap_or_else(|| name.to_owned()), decode(value))
         })

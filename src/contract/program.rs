@@ -244,13 +244,21 @@ impl Programs {
         Run::new(self, way, document).explained(program, document)
     }
 
-    /// Where a place in the translated document came from.
+    /// Where a place in the translated document came from, or the nearest around it that came from anywhere.
     pub(super) fn origin(&self, program: usize, way: Direction, tokens: Vec<String>) -> Vec<String> {
+        self.trace(program, way, Trace::exactly(tokens)).tokens
+    }
+
+    /// Like `origin`, and whether it is the place itself.
+    pub(super) fn trace(&self, program: usize, way: Direction, trace: Trace) -> Trace {
         let program = &self.list[program];
-        if program.is_identity {
-            return tokens;
+        if program.is_identity || !trace.is_exact {
+            return trace;
         }
-        let inner = |tokens: Vec<String>| {
+        let inner = |Trace { tokens, is_exact }: Trace| {
+            if !is_exact {
+                return Trace { tokens, is_exact };
+            }
             let deepest = program
                 .nested
                 .iter()
@@ -263,16 +271,31 @@ impl Programs {
                 }) => {
                     let mut outer = tokens;
                     let rest = outer.split_off(path.len());
-                    outer.extend(self.origin(*program, way, rest));
-                    outer
+                    let rest = self.trace(*program, way, Trace::exactly(rest));
+                    outer.extend(rest.tokens);
+                    Trace {
+                        tokens: outer,
+                        is_exact: rest.is_exact,
+                    }
                 }
                 // Which of several types it was, the place alone does not tell.
-                _ => tokens,
+                Some(Nested {
+                    path,
+                    what: Inner::Choice(_),
+                }) if path.len() < tokens.len() => Trace::around(&tokens, path.len()),
+                _ => Trace::exactly(tokens),
             }
         };
         match way {
-            Direction::Up => inner(program.up.origin(tokens)),
-            Direction::Down => program.down.origin(inner(tokens)),
+            Direction::Up => inner(program.up.origin(trace.tokens)),
+            Direction::Down => {
+                let Trace { tokens, is_exact } = inner(trace);
+                let outer = program.down.origin(tokens);
+                Trace {
+                    is_exact: is_exact && outer.is_exact,
+                    ..outer
+                }
+            }
         }
     }
 }
@@ -295,22 +318,29 @@ impl Program {
 
 impl Side {
     /// Where a place of the translated document came from, as far as this type alone moved it.
-    fn origin(&self, tokens: Vec<String>) -> Vec<String> {
+    fn origin(&self, tokens: Vec<String>) -> Trace {
         let is_prefix = |path: &[Box<str>], tokens: &[String]| {
             path.len() <= tokens.len() && path.iter().zip(tokens).all(|(name, token)| **name == **token)
         };
-        let exact = self
-            .moves
-            .iter()
-            .filter(|step| is_prefix(&step.to, &tokens))
-            .max_by_key(|step| step.to.len());
-        if let Some(step) = exact {
-            let rest = tokens[step.to.len()..].iter().cloned();
-            return step.from.iter().map(ToString::to_string).chain(rest).collect();
+        let owned = |path: &[Box<str>]| path.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let moved = self.moves.iter().filter(|step| is_prefix(&step.to, &tokens));
+        if let Some(step) = moved.max_by_key(|step| step.to.len()) {
+            return step.origin(owned(&step.from), &tokens[step.to.len()..]);
         }
         let mut combined = self.combinations.iter();
         if let Some(combine) = combined.find(|combine| combine.to.iter().any(|to| is_prefix(to, &tokens))) {
-            return combine.from[0].iter().map(ToString::to_string).collect();
+            return Trace::exactly(owned(&combine.from[0]));
+        }
+        if let Some(copy) = self.copies.iter().find(|copy| is_prefix(&copy.to, &tokens)) {
+            return match copy.from.up {
+                0 => Trace::exactly(owned(&copy.from.path)),
+                _ => Trace::around(&tokens, 0),
+            };
+        }
+        let computed = self.computed.iter().map(|computed| &computed.to);
+        let mut made = computed.chain(self.expressions.iter().map(|expressed| &expressed.to));
+        if made.any(|to| is_prefix(to, &tokens)) {
+            return Trace::around(&tokens, 0);
         }
         // An object that the mapping made: one of the fields it was made from.
         let made = self.moves.iter().find(|step| {
@@ -318,9 +348,71 @@ impl Side {
                 && step.to.len() > tokens.len()
                 && step.to.iter().zip(&tokens).all(|(name, token)| **name == **token)
         });
-        match made {
-            Some(step) => step.from.iter().map(ToString::to_string).collect(),
-            None => tokens,
+        if let Some(step) = made {
+            return Trace::exactly(owned(&step.from));
+        }
+        // A field of this name went elsewhere, so that this one came from nowhere.
+        let moved = self.moves.iter().map(|step| &step.from);
+        let dropped = self.drops.iter().map(|(path, _)| path);
+        let expected = self.expects.iter().filter_map(|expect| match expect.expected {
+            Expected::OrKept(_) => None,
+            _ => Some(&expect.path),
+        });
+        let combined = self.combinations.iter().flat_map(|combine| &combine.from);
+        let mut taken = moved.chain(dropped).chain(expected).chain(combined);
+        match taken.find(|path| is_prefix(path, &tokens)) {
+            Some(path) => Trace::around(&tokens, path.len() - 1),
+            None => Trace::exactly(tokens),
+        }
+    }
+}
+
+impl Move {
+    /// Where a place inside what it put came from; `tokens` are the way to what it took.
+    fn origin(&self, mut tokens: Vec<String>, inside: &[String]) -> Trace {
+        let is_exact = match self.change {
+            // One value became a list of one.
+            Change::Wrap => {
+                tokens.extend(inside.iter().skip(1).cloned());
+                true
+            }
+            // The first of a list became the value.
+            Change::Single { .. } => {
+                if !inside.is_empty() {
+                    tokens.push("0".to_owned());
+                    tokens.extend(inside.iter().cloned());
+                }
+                true
+            }
+            // Positions and names inside are others, and only the document tells which.
+            Change::Group(_) | Change::Flatten(_) | Change::Pivot(_) | Change::Unpivot(_) => inside.is_empty(),
+            _ => {
+                tokens.extend(inside.iter().cloned());
+                true
+            }
+        };
+        Trace { tokens, is_exact }
+    }
+}
+
+/// A place that is followed back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    pub(super) tokens: Vec<String>,
+    /// The place itself, not one around it.
+    pub(super) is_exact: bool,
+}
+
+impl Trace {
+    pub(super) fn exactly(tokens: Vec<String>) -> Self {
+        Self { tokens, is_exact: true }
+    }
+
+    /// What stands around a place, so many names inwards.
+    fn around(tokens: &[String], depth: usize) -> Self {
+        Self {
+            tokens: tokens[..depth].to_vec(),
+            is_exact: false,
         }
     }
 }

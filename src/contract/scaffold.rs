@@ -7,7 +7,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::openapi::{OpenApi, PARAMETERS, push_token};
-use super::operation::{Media, Operation, Response, StatusKey};
+use super::operation::{Media, Operation, RESPONSE_HEADER, Response, StatusKey};
 use super::{Contract, ContractVersion};
 use compare::{Compared, Remark};
 
@@ -74,7 +74,7 @@ struct Table {
 /// What differs in an operation beside its bodies.
 struct OperationDraft {
     id: String,
-    /// By `path`, `query` and `header`.
+    /// By `path`, `query`, `header`, `cookie` and `responseHeader`.
     parts: Vec<(&'static str, Compared)>,
     /// Codes that only one version declares, older and newer.
     status: (Vec<u16>, Vec<u16>),
@@ -83,7 +83,7 @@ struct OperationDraft {
 impl Draft<'_> {
     fn operation(&mut self, older: &Operation, newer: &Operation) {
         let mut parts = Vec::new();
-        for part in ["path", "query", "header"] {
+        for part in ["path", "query", "header", "cookie", RESPONSE_HEADER] {
             let mut place = format!("/{PARAMETERS}");
             push_token(&mut place, &older.id);
             push_token(&mut place, part);
@@ -92,8 +92,8 @@ impl Draft<'_> {
             if part == "path" {
                 compared.settle_path(&older.path_names, &newer.path_names);
             }
-            if part == "header" {
-                // Header fields that nothing names are not touched: a difference is no mistake.
+            if !matches!(part, "path" | "query") {
+                // Header fields and cookies that nothing names are not touched: a difference is no mistake.
                 compared
                     .remarks
                     .retain(|remark| matches!(remark, Remark::Likely { .. }));

@@ -1,5 +1,6 @@
 //! What people write in a mapping file (`contracts/NAME/v1-v2.map.yaml`).
 
+mod message;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::config::Spanned;
+pub use message::*;
 pub use steps::*;
 
 /// The translation between two neighbouring versions of a contract, in both directions.
@@ -43,6 +45,14 @@ pub struct MappingSpec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, OperationSpec>")]
     pub operations: BTreeMap<String, Spanned<OperationSpec>>,
+    /// Where errors name places of the request. An operation's own says it better.
+    #[serde(default)]
+    #[schemars(with = "Option<ErrorsSpec>")]
+    pub errors: Option<Spanned<ErrorsSpec>>,
+    /// Links in answers. An operation's own says it better.
+    #[serde(default)]
+    #[schemars(with = "Option<LinksSpec>")]
+    pub links: Option<Spanned<LinksSpec>>,
     /// What one version can say and the other cannot, and why that is accepted. It is left out on that way.
     #[serde(default)]
     #[schemars(with = "Vec<LossSpec>")]
@@ -135,9 +145,29 @@ pub struct OperationSpec {
     #[serde(default)]
     #[schemars(with = "Vec<OpSpec>")]
     pub header: Vec<Spanned<OpSpec>>,
+    /// Steps over the request's cookies.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub cookie: Vec<Spanned<OpSpec>>,
+    /// Steps over the header fields of answers.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub response_header: Vec<Spanned<OpSpec>>,
     /// Status codes that differ: the older version's to the newer one's.
     #[serde(default)]
     pub status: BTreeMap<u16, u16>,
+    /// Where its errors name places of the request.
+    #[serde(default)]
+    #[schemars(with = "Option<ErrorsSpec>")]
+    pub errors: Option<Spanned<ErrorsSpec>>,
+    /// Links in its answers.
+    #[serde(default)]
+    #[schemars(with = "Option<LinksSpec>")]
+    pub links: Option<Spanned<LinksSpec>>,
+    /// Cursors, where both versions page by them.
+    #[serde(default)]
+    #[schemars(with = "Option<CursorsSpec>")]
+    pub cursors: Option<Spanned<CursorsSpec>>,
 }
 
 /// A loss that is accepted.
@@ -164,4 +194,15 @@ pub enum Direction {
     Up,
     /// From the newer version to the older one.
     Down,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 mod editions;
 mod guide;
+mod http_level;
+mod messages;
 mod mistakes;
 mod operations;
 mod rules;
@@ -379,28 +381,49 @@ fn what_cannot_be_said_is_refused_in_the_senders_words() {
 #[test]
 fn an_upstreams_pointers_come_back_in_the_callers_words() {
     let contract = orders();
-    let translation = contract.translation("createOrder", "v1", "v3").unwrap();
+    let place = |from: &str, to: &str, pointer: &str| {
+        let translation = contract.translation("createOrder", from, to).unwrap();
+        let problem = format!(r#"{{"title":"No","status":422,"errors":[{{"pointer":"{pointer}","detail":"no"}}]}}"#);
+        let mapped = translation.response(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &mut headers("application/problem+json"),
+            Some(&document(&problem)),
+        );
+        let mapped = mapped.unwrap();
+        let text = mapped.body.unwrap();
+        let found = text.root().get("errors").unwrap().elements().next().unwrap();
+        let found = found.get("pointer").unwrap().as_str().unwrap().into_owned();
+        (found, mapped.missed.places)
+    };
     for (upstream, caller) in [
         ("/lines/1/unitPrice/amount", "/lines/1/price"),
         ("/lines/0/quantity/unit", "/lines/0/uom"),
         ("/parties/shipTo/address/postalCode", "/shipZip"),
         ("/parties/soldTo/number", "/customerNo"),
         ("/totals/net/currency", "/currency"),
-        ("/notes/0", "/remark/0"),
+        ("/notes/0", "/remark"),
         ("/serviceLevel", "/delivClass"),
         ("", ""),
+        ("header:Idempotency-Key", "header:idempotency-key"),
     ] {
-        assert_eq!(translation.translate_pointer(upstream).unwrap(), caller, "{upstream}");
+        assert_eq!(place("v1", "v3", upstream), (caller.to_owned(), 0), "{upstream}");
     }
-    let down = contract.translation("createOrder", "v3", "v1").unwrap();
-    assert_eq!(
-        down.translate_pointer("/lines/1/price").unwrap(),
-        "/lines/1/unitPrice/amount"
-    );
-    assert_eq!(
-        down.translate_pointer("/shipCountry").unwrap(),
-        "/parties/shipTo/address/countryCode"
-    );
+    // What v1 does not have: the nearest place around it.
+    for (upstream, caller) in [
+        ("/createdAt", ""),
+        ("/lines/1/unitPrice/currency", "/lines/1"),
+        ("/lines/7/nonsense", "/lines/7"),
+        ("nonsense", ""),
+        ("query:nonsense", ""),
+    ] {
+        assert_eq!(place("v1", "v3", upstream), (caller.to_owned(), 1), "{upstream}");
+    }
+    for (upstream, caller) in [
+        ("/lines/1/price", "/lines/1/unitPrice/amount"),
+        ("/shipCountry", "/parties/shipTo/address/countryCode"),
+    ] {
+        assert_eq!(place("v3", "v1", upstream), (caller.to_owned(), 0), "{upstream}");
+    }
 }
 
 #[test]
@@ -461,7 +484,8 @@ fn problems_pass_and_undeclared_answers_do_not() {
         none,
         MappedResponse {
             status: StatusCode::CREATED,
-            body: None
+            body: None,
+            missed: Missed::default(),
         }
     );
 }

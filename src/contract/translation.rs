@@ -1,15 +1,22 @@
 //! One operation's way from the caller's version to the upstream's, and back: whole messages, nothing by halves.
 
+mod cookies;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::cursor::Sealer;
+use super::links::Surroundings;
+use super::message::{Message, Messages, Missed};
 use super::operation::{Operation, StatusKey, find_media};
-use super::parameter::parse_query;
+use super::outline::Outline;
+use super::parameter::{Parameter, Place, parse_query};
 use super::program::{Effect, Fault, Programs};
 use super::spec::Direction;
 use crate::config::SourceFile;
@@ -25,6 +32,8 @@ pub(super) struct Step {
     pub(super) file: SourceFile,
     pub(super) programs: Programs,
     pub(super) operations: HashMap<Arc<str>, OperationStep>,
+    /// Places that requests may have, in the older version and in the newer one.
+    pub(super) outlines: [Outline; 2],
 }
 
 /// What a mapping does to one operation.
@@ -35,6 +44,12 @@ pub(super) struct OperationStep {
     pub(super) header: usize,
     /// Names of header fields that steps read or write.
     pub(super) header_names: Vec<Box<str>>,
+    pub(super) cookie: usize,
+    /// Names of cookies that steps read or write.
+    pub(super) cookie_names: Vec<Box<str>>,
+    pub(super) response_header: usize,
+    /// Names of header fields of answers that steps read or write.
+    pub(super) response_header_names: Vec<Box<str>>,
     /// Programs of request bodies by media type.
     pub(super) requests: HashMap<String, usize>,
     /// Programs of response bodies: older status key, newer status key, media type.
@@ -43,6 +58,8 @@ pub(super) struct OperationStep {
     pub(super) status_up: BTreeMap<u16, u16>,
     /// Status codes, newer to older.
     pub(super) status_down: BTreeMap<u16, u16>,
+    /// What is said of whole messages.
+    pub(super) message: Message,
 }
 
 /// The compiled way of one operation between the caller's version and the upstream's.
@@ -52,6 +69,12 @@ pub struct Translation {
     pub(super) operations: Vec<Arc<Operation>>,
     /// The mapping between each two of them, and the way a request takes through it.
     pub(super) stages: Vec<(Arc<Step>, Direction)>,
+    /// What the mappings say of whole messages; `None` where they say nothing.
+    pub(super) messages: Option<Arc<Messages>>,
+    /// Where links lead; `None` where a translation is looked at by itself.
+    pub(super) surroundings: Option<Arc<Surroundings>>,
+    /// Callers get cursors sealed.
+    pub(super) seals: bool,
 }
 
 /// A request in the upstream's version.
@@ -72,6 +95,8 @@ pub struct MappedResponse {
     pub status: StatusCode,
     /// The body, if there is one.
     pub body: Option<Document>,
+    /// What was left out or put elsewhere, for want of a counterpart.
+    pub missed: Missed,
 }
 
 /// A message has a value that no value of the other version corresponds to.
@@ -83,15 +108,36 @@ pub struct Unmappable {
     /// Where it stands in the message as it was sent: a JSON Pointer into the body (in the caller's words for a
     /// request, in the upstream's for a response), or `query:NAME`, `path:NAME`, `header:NAME`.
     pub pointer: String,
+    /// It is not even what it should be, in any version.
+    pub is_malformed: bool,
 }
 
 impl Unmappable {
-    fn new(detail: impl Into<String>) -> Self {
+    pub(super) fn new(detail: impl Into<String>) -> Self {
+        Self::at(detail, "")
+    }
+
+    pub(super) fn at(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
-            pointer: String::new(),
+            pointer: pointer.into(),
+            is_malformed: false,
         }
     }
+
+    pub(super) fn malformed(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
+        Self {
+            is_malformed: true,
+            ..Self::at(detail, pointer)
+        }
+    }
+}
+
+/// A value of the query that is replaced before anything else is done with it.
+#[derive(Clone, Copy)]
+pub(super) struct Swap<'s> {
+    pub(super) name: &'s str,
+    pub(super) by: &'s dyn Fn(&str) -> Result<String, String>,
 }
 
 impl Translation {
@@ -120,17 +166,21 @@ impl Translation {
     ) -> Result<MappedRequest, Unmappable> {
         let upstream = self.upstream();
         let path = self.path(path_values)?;
-        let path_and_query = match self.query(query)? {
+        let path_and_query = match self.opened(query)? {
             Some(query) if !query.is_empty() => format!("{path}?{query}"),
             _ => path,
         };
-        let mapped_headers = self.headers(headers)?;
+        let mapped_headers = self.fields(headers, Fields::Request)?;
+        let cookies = self.cookies(headers)?;
         let body = match body {
-            Some(body) => Some(translate(body, &self.request_programs(headers)?)?),
+            Some(body) => Some(translate(body, &self.request_programs(headers)?, None)?),
             None => None,
         };
         if let Some(mapped) = mapped_headers {
             *headers = mapped;
+        }
+        if let Some(cookies) = cookies {
+            cookies.put(headers);
         }
         Ok(MappedRequest {
             method: upstream.method.clone(),
@@ -139,7 +189,7 @@ impl Translation {
         })
     }
 
-    /// Turns the upstream's response into the caller's.
+    /// Turns the upstream's response into the caller's. Header fields are changed only if all else succeeded.
     pub fn response(
         &self,
         status: StatusCode,
@@ -147,14 +197,32 @@ impl Translation {
         body: Option<&Document>,
     ) -> Result<MappedResponse, Unmappable> {
         let (code, programs) = self.response_programs(status, headers, body.is_some())?;
-        let body = body.map(|body| translate(body, &programs)).transpose()?;
+        let mut missed = Missed::default();
+        let body = match body {
+            Some(body) => {
+                let mut prepare = |stage: usize, body: &Document| self.prepared(stage, code >= 400, body, &mut missed);
+                let prepare: Option<&mut Prepare<'_>> = match self.messages {
+                    Some(_) => Some(&mut prepare),
+                    None => None,
+                };
+                Some(translate(body, &programs, prepare)?)
+            }
+            None => None,
+        };
         let status = StatusCode::from_u16(code).map_err(|_| Unmappable::new(format!("{code} is no status")))?;
-        Ok(MappedResponse { status, body })
+        let relinked = self.relinked(headers, &mut missed)?;
+        if let Some(mapped) = self
+            .fields(relinked.as_ref().unwrap_or(headers), Fields::Response)?
+            .or(relinked)
+        {
+            *headers = mapped;
+        }
+        Ok(MappedResponse { status, body, missed })
     }
 
     /// Translates a request's body, and tells what each step did.
     pub fn explain_request(&self, headers: &HeaderMap, body: &Document) -> Result<Vec<ExplainedStage>, Unmappable> {
-        explain(body, &self.request_programs(headers)?)
+        explain(body, &self.request_programs(headers)?, None)
     }
 
     /// Translates a response's body, and tells what each step did.
@@ -164,7 +232,10 @@ impl Translation {
         headers: &HeaderMap,
         body: &Document,
     ) -> Result<Vec<ExplainedStage>, Unmappable> {
-        explain(body, &self.response_programs(status, headers, true)?.1)
+        let (code, programs) = self.response_programs(status, headers, true)?;
+        let mut missed = Missed::default();
+        let mut prepare = |stage: usize, body: &Document| self.prepared(stage, code >= 400, body, &mut missed);
+        explain(body, &programs, Some(&mut prepare))
     }
 
     /// What turns the body of a request into the upstream's, step by step.
@@ -222,22 +293,81 @@ impl Translation {
         Ok((code, programs))
     }
 
-    /// Where a place in the upstream's request body came from in the caller's: for problems an upstream reports.
-    pub fn translate_pointer(&self, pointer_in_upstream: &str) -> Option<String> {
-        let mut tokens = Pointer::parse(pointer_in_upstream).ok()?.tokens().to_vec();
-        let media = self.caller().media_types().next()?;
-        for (index, (step, way)) in self.stages.iter().enumerate().rev() {
-            let program = self.operation_step(index)?.requests.get(media)?;
-            tokens = step.programs.origin(*program, *way, tokens);
+    /// Where the caller would find what stands at a place of an answer, or what is nearest around it.
+    pub fn caller_place(&self, status: StatusCode, headers: &HeaderMap, pointer: &str) -> String {
+        let Ok(pointer) = Pointer::parse(pointer) else {
+            // A header field: its name in the caller's version is not known without its value.
+            return String::new();
+        };
+        let mut tokens = pointer.tokens().to_vec();
+        if let Ok((_, programs)) = self.response_programs(status, headers, true) {
+            for (step, program, way) in programs {
+                tokens = step.programs.origin(program, way.opposite(), tokens);
+            }
         }
-        Some(Pointer::from(tokens).to_string())
+        Pointer::from(tokens).to_string()
     }
 
-    fn operation_step(&self, stage: usize) -> Option<&OperationStep> {
+    /// The same for bodies alone: places in errors, links and cursors stay as they are.
+    #[must_use]
+    pub(super) fn of_bodies(self) -> Self {
+        Self {
+            messages: None,
+            surroundings: None,
+            ..self
+        }
+    }
+
+    /// The same among the operations of its API: links lead to them, and cursors are sealed.
+    #[must_use]
+    pub fn within(self, surroundings: &Arc<Surroundings>) -> Self {
+        Self {
+            surroundings: Some(surroundings.clone()),
+            ..self
+        }
+    }
+
+    /// The same with cursors as the upstream writes them: what is sealed differs from one mapping to the next.
+    #[must_use]
+    pub fn unsealed(self) -> Self {
+        Self { seals: false, ..self }
+    }
+
+    /// Names the mappings on the way, as they are written.
+    pub(super) fn revision(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (step, _) in &self.stages {
+            hasher.update(blake3::hash(step.file.text.as_bytes()).as_bytes());
+        }
+        hasher.finalize().to_hex()[..12].to_owned()
+    }
+
+    /// What seals its cursors, where it has any.
+    pub(super) fn sealer(&self) -> Option<&Arc<Sealer>> {
+        let surroundings = self.surroundings.as_ref().filter(|_| self.seals)?;
+        surroundings.sealer(&self.caller().id)
+    }
+
+    /// The upstream's query. A cursor in it is one that was sealed here.
+    fn opened(&self, query: Option<&str>) -> Result<Option<String>, Unmappable> {
+        let cursor = self.messages.as_ref().and_then(|messages| messages.cursor.as_ref());
+        let (Some(cursor), Some(sealer)) = (cursor, cursor.and_then(|_| self.sealer())) else {
+            return self.query(query, None);
+        };
+        let open = |sealed: &str| sealer.open(sealed);
+        let swap = Swap {
+            name: &cursor.caller,
+            by: &open,
+        };
+        self.query(query, Some(swap))
+    }
+
+    pub(super) fn operation_step(&self, stage: usize) -> Option<&OperationStep> {
         self.stages[stage].0.operations.get(&self.operations[0].id)
     }
 
-    fn path(&self, values: &[String]) -> Result<String, Unmappable> {
+    /// The upstream's path.
+    pub(super) fn path(&self, values: &[String]) -> Result<String, Unmappable> {
         let names = &self.caller().path_names;
         if names.len() != values.len() {
             return Err(Unmappable::new(format!(
@@ -253,13 +383,16 @@ impl Translation {
             };
             return self.fill_template(find);
         }
-        let values = names.iter().zip(values);
-        let given = values.map(|(name, value)| (name.as_str(), vec![value.as_str()]));
-        let mapped = self.run_parameters(parameters(given), "path", |own| own.path)?;
-        self.fill_template(|name| mapped.root().get(name).and_then(text))
+        let mut given = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(values) {
+            let parameter = self.caller().parameter(Place::Path, name);
+            given.push((name.as_str(), Given::of(parameter, value, || format!("path:{name}"))?));
+        }
+        let mapped = self.run_parameters(parameters(given), "path", Way::Request, |own| own.path)?;
+        let upstream = self.upstream();
+        self.fill_template(|name| written(upstream.parameter(Place::Path, name), mapped.root().get(name)?))
     }
 
-    /// The upstream's path.
     fn fill_template<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Result<String, Unmappable> {
         let mut path = String::with_capacity(64);
         let mut rest = self.upstream().template.as_str();
@@ -268,10 +401,10 @@ impl Translation {
             let value = value(name).ok_or_else(|| Unmappable::new(format!("no value for `{{{name}}}` in the path")))?;
             if matches!(&*value, "" | "." | "..") {
                 // The upstream would read another path.
-                return Err(Unmappable {
-                    detail: "a value that cannot stand in a path".to_owned(),
-                    pointer: format!("path:{name}"),
-                });
+                return Err(Unmappable::at(
+                    "a value that cannot stand in a path".to_owned(),
+                    format!("path:{name}"),
+                ));
             }
             path.push_str(literal);
             let _ = write!(path, "{}", utf8_percent_encode(&value, ENCODED));
@@ -281,37 +414,56 @@ impl Translation {
         Ok(path)
     }
 
-    fn query(&self, query: Option<&str>) -> Result<Option<String>, Unmappable> {
+    /// The upstream's query.
+    pub(super) fn query(&self, query: Option<&str>, swap: Option<Swap<'_>>) -> Result<Option<String>, Unmappable> {
         let (caller, upstream) = (self.caller(), self.upstream());
         let is_written_alike = caller.separators().eq(upstream.separators());
-        if is_written_alike && self.is_carried(|own| own.query) {
+        if swap.is_none() && is_written_alike && self.is_carried(|own| own.query) {
             return Ok(query.map(str::to_owned));
         }
         let mut given: Vec<(String, Vec<String>)> = Vec::new();
         for (name, value) in parse_query(query.unwrap_or_default()) {
-            let value = value.ok_or_else(|| Unmappable {
-                detail: "a value that is not text in UTF-8".to_owned(),
-                pointer: format!("query:{name}"),
+            let value = value.ok_or_else(|| {
+                Unmappable::at("a value that is not text in UTF-8".to_owned(), format!("query:{name}"))
             })?;
             let separator = caller.separators().find(|(separated, _)| *separated == name);
             let items: Vec<String> = match separator {
                 Some((_, separator)) => value.split(separator).map(str::to_owned).collect(),
                 None => vec![value],
             };
+            let items = match swap.filter(|swap| swap.name == name) {
+                Some(swap) => {
+                    let swapped = items.iter().map(|value| (swap.by)(value)).collect::<Result<_, _>>();
+                    swapped.map_err(|detail| Unmappable::malformed(detail, format!("query:{name}")))?
+                }
+                None => items,
+            };
             match given.iter_mut().find(|(other, _)| *other == name) {
                 Some((_, values)) => values.extend(items),
                 None => given.push((name, items)),
             }
         }
-        let given = given
-            .iter()
-            .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()));
-        let mapped = self.run_parameters(parameters(given), "query", |own| own.query)?;
+        let mut values = Vec::with_capacity(given.len());
+        for (name, texts) in &given {
+            let parameter = caller.parameter(Place::Query, name);
+            let value = match &texts[..] {
+                [text] => Given::of(parameter, text, || format!("query:{name}"))?,
+                _ => Given::Texts(texts.iter().map(String::as_str).collect()),
+            };
+            values.push((name.as_str(), value));
+        }
+        let mapped = self.run_parameters(parameters(values), "query", Way::Request, |own| own.query)?;
         let mut encoded = String::with_capacity(64);
         for (name, value) in mapped.root().members() {
             let name = name.text();
             let separator = upstream.separators().find(|(separated, _)| **separated == *name);
-            for (position, value) in each(value).filter_map(text).enumerate() {
+            let parameter = upstream.parameter(Place::Query, &name);
+            let values: Vec<_> = if parameter.is_some_and(|parameter| parameter.is_json) {
+                vec![Cow::Borrowed(value.raw())]
+            } else {
+                each(value).filter_map(text).collect()
+            };
+            for (position, value) in values.into_iter().enumerate() {
                 match separator {
                     Some((_, ',')) if position > 0 => encoded.push(','),
                     Some((_, separator)) if position > 0 => {
@@ -328,35 +480,51 @@ impl Translation {
         Ok(Some(encoded))
     }
 
-    /// The header fields for the upstream, if any mapping touches them.
-    fn headers(&self, headers: &HeaderMap) -> Result<Option<HeaderMap>, Unmappable> {
+    /// Header fields for the other side, if any mapping touches them.
+    fn fields(&self, headers: &HeaderMap, which: Fields) -> Result<Option<HeaderMap>, Unmappable> {
         let own = (0..self.stages.len()).filter_map(|index| self.operation_step(index));
-        let names: Vec<&str> = own.flat_map(|own| &own.header_names).map(|name| &**name).collect();
+        let names: Vec<&str> = own.flat_map(|own| which.names(own)).map(|name| &**name).collect();
         if names.is_empty() {
             return Ok(None);
         }
-        let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
+        let (from, to, way) = match which {
+            Fields::Request => (self.caller(), self.upstream(), Way::Request),
+            Fields::Response => (self.upstream(), self.caller(), Way::Response),
+        };
+        let mut texts: Vec<(&str, String)> = Vec::new();
         for name in &names {
-            if let (Some(value), true) = (headers.get(*name), !given.iter().any(|(other, _)| other == name)) {
-                let value = value.to_str().map_err(|_| Unmappable {
-                    detail: "a value that is not plain text".to_owned(),
-                    pointer: format!("header:{name}"),
+            if headers.contains_key(*name) && !texts.iter().any(|(other, _)| other == name) {
+                let values: Result<Vec<&str>, _> = headers.get_all(*name).iter().map(HeaderValue::to_str).collect();
+                let values = values.map_err(|_| {
+                    Unmappable::at("a value that is not plain text".to_owned(), format!("header:{name}"))
                 })?;
-                given.push((name, vec![value]));
+                // One list, however many fields it stands in (RFC 9110 §5.3).
+                texts.push((name, values.join(", ")));
             }
         }
-        let values = self.run_parameters(parameters(given), "header", |own| own.header)?;
+        let mut given = Vec::with_capacity(texts.len());
+        for (name, text) in &texts {
+            given.push((
+                *name,
+                Given::of(which.parameter(from, name), text, || format!("header:{name}"))?,
+            ));
+        }
+        let values = self.run_parameters(parameters(given), "header", way, |own| which.program(own))?;
         let mut mapped = headers.clone();
         for name in names {
             mapped.remove(name);
         }
         for (name, value) in values.root().members() {
-            let Some(text) = text(value) else { continue };
             let name = name.text();
+            let Some(text) = written(which.parameter(to, &name), value) else {
+                continue;
+            };
             let field = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(&text).ok());
-            let (field, text) = field.ok_or_else(|| Unmappable {
-                detail: "a value that no header field can carry".to_owned(),
-                pointer: format!("header:{name}"),
+            let (field, text) = field.ok_or_else(|| {
+                Unmappable::at(
+                    "a value that no header field can carry".to_owned(),
+                    format!("header:{name}"),
+                )
             })?;
             mapped.insert(field, text);
         }
@@ -375,35 +543,116 @@ impl Translation {
         &self,
         mut values: Document,
         place: &str,
+        way: Way,
         program: impl Fn(&OperationStep) -> usize,
     ) -> Result<Document, Unmappable> {
-        for (index, (step, way)) in self.stages.iter().enumerate() {
-            let Some(own) = self.operation_step(index) else {
+        let legs = self.legs(way);
+        for (position, (index, way)) in legs.iter().enumerate() {
+            let Some(own) = self.operation_step(*index) else {
                 return Err(Unmappable::new("the operation is not mapped"));
             };
-            values = step.programs.run(program(own), *way, &values).map_err(|fault| {
+            let programs = &self.stages[*index].0.programs;
+            values = programs.run(program(own), *way, &values).map_err(|fault| {
                 let mut tokens = fault.tokens;
-                for (index, (step, way)) in self.stages[..index].iter().enumerate().rev() {
-                    if let Some(own) = self.operation_step(index) {
-                        tokens = step.programs.origin(program(own), *way, tokens);
+                for (index, way) in legs[..position].iter().rev() {
+                    if let Some(own) = self.operation_step(*index) {
+                        tokens = self.stages[*index].0.programs.origin(program(own), *way, tokens);
                     }
                 }
-                Unmappable {
-                    detail: fault.detail,
-                    pointer: format!("{place}:{}", tokens.first().map_or("", String::as_str)),
-                }
+                let name = tokens.first().map_or("", String::as_str);
+                Unmappable::at(fault.detail, format!("{place}:{name}"))
             })?;
         }
         Ok(values)
     }
+
+    /// The mappings in the order in which a message passes them, by position, and the way through each.
+    fn legs(&self, way: Way) -> Vec<(usize, Direction)> {
+        let stages = self.stages.iter().enumerate();
+        match way {
+            Way::Request => stages.map(|(index, (_, way))| (index, *way)).collect(),
+            Way::Response => stages.rev().map(|(index, (_, way))| (index, way.opposite())).collect(),
+        }
+    }
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Request,
+    Response,
+}
+
+/// Header fields of which message.
+#[derive(Clone, Copy)]
+enum Fields {
+    Request,
+    Response,
+}
+
+impl Fields {
+    fn names(self, own: &OperationStep) -> &[Box<str>] {
+        match self {
+            Self::Request => &own.header_names,
+            Self::Response => &own.response_header_names,
+        }
+    }
+
+    fn program(self, own: &OperationStep) -> usize {
+        match self {
+            Self::Request => own.header,
+            Self::Response => own.response_header,
+        }
+    }
+
+    fn parameter<'o>(self, operation: &'o Operation, name: &str) -> Option<&'o Parameter> {
+        match self {
+            Self::Request => operation.parameter(Place::Header, name),
+            Self::Response => operation.response_header(name),
+        }
+    }
+}
+
+/// What a message has for a parameter.
+enum Given<'v> {
+    Texts(Vec<&'v str>),
+    /// Its text is JSON.
+    Json(Document),
+}
+
+impl<'v> Given<'v> {
+    /// One value, read as it is described.
+    fn of(parameter: Option<&Parameter>, text: &'v str, at: impl Fn() -> String) -> Result<Self, Unmappable> {
+        if !parameter.is_some_and(|parameter| parameter.is_json) {
+            return Ok(Self::Texts(vec![text]));
+        }
+        let parsed = Document::parse(Bytes::copy_from_slice(text.as_bytes()));
+        let parsed = parsed.map_err(|error| Unmappable::at(format!("a value that is not JSON: {error}"), at()));
+        parsed.map(Self::Json)
+    }
+}
+
+/// A value as a parameter of the other side is written.
+fn written<'v>(parameter: Option<&Parameter>, value: Value<'v>) -> Option<Cow<'v, str>> {
+    if parameter.is_some_and(|parameter| parameter.is_json) {
+        return Some(Cow::Borrowed(value.raw()));
+    }
+    text(value)
 }
 
 /// Parameters as an object; one that is given several times is a list.
-fn parameters<'v>(given: impl IntoIterator<Item = (&'v str, Vec<&'v str>)>) -> Document {
+fn parameters<'v>(given: impl IntoIterator<Item = (&'v str, Given<'v>)>) -> Document {
     let mut builder = Builder::with_capacity(256, 16);
     let object = builder.begin_object();
     for (name, values) in given {
         builder.name(object, &MemberName::new(name));
+        let values = match values {
+            Given::Texts(values) => values,
+            Given::Json(document) => {
+                builder.copy(document.root());
+                continue;
+            }
+        };
         if let [value] = values[..] {
             builder.string(value);
             continue;
@@ -451,10 +700,38 @@ pub struct ExplainedStage {
     pub document: Document,
 }
 
-fn explain(body: &Document, programs: &[Running<'_>]) -> Result<Vec<ExplainedStage>, Unmappable> {
+/// What is done with a body before a mapping translates it, by the mapping's position; `None` leaves it as it is.
+type Prepare<'p> = dyn FnMut(usize, &Document) -> Result<Option<Document>, (String, String)> + 'p;
+
+/// Runs `prepare` for the mapping that is next, where there is one.
+fn prepared(
+    prepare: &mut Option<&mut Prepare<'_>>,
+    programs: &[Running<'_>],
+    index: usize,
+    body: &Document,
+) -> Result<Option<Document>, Unmappable> {
+    let Some(prepare) = prepare else { return Ok(None) };
+    // Answers pass the mappings from the last to the first.
+    prepare(programs.len() - 1 - index, body).map_err(|(pointer, detail)| {
+        let tokens = Pointer::parse(&pointer).map(|pointer| pointer.tokens().to_vec());
+        let fault = Fault {
+            detail,
+            tokens: tokens.unwrap_or_default(),
+        };
+        sent_as(fault, &programs[..index])
+    })
+}
+
+fn explain(
+    body: &Document,
+    programs: &[Running<'_>],
+    mut prepare: Option<&mut Prepare<'_>>,
+) -> Result<Vec<ExplainedStage>, Unmappable> {
     let mut stages: Vec<ExplainedStage> = Vec::with_capacity(programs.len());
     for (index, (step, program, way)) in programs.iter().enumerate() {
         let before = stages.last().map_or(body, |stage| &stage.document);
+        let edited = prepared(&mut prepare, programs, index, before)?;
+        let before = edited.as_ref().unwrap_or(before);
         let (document, effects) = step
             .programs
             .explain(*program, *way, before)
@@ -470,9 +747,18 @@ fn explain(body: &Document, programs: &[Running<'_>]) -> Result<Vec<ExplainedSta
 }
 
 /// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it.
-fn translate(body: &Document, programs: &[Running<'_>]) -> Result<Document, Unmappable> {
+fn translate(
+    body: &Document,
+    programs: &[Running<'_>],
+    mut prepare: Option<&mut Prepare<'_>>,
+) -> Result<Document, Unmappable> {
     let mut made: Option<Document> = None;
     for (index, (step, program, way)) in programs.iter().enumerate() {
+        if prepare.is_some()
+            && let Some(edited) = prepared(&mut prepare, programs, index, made.as_ref().unwrap_or(body))?
+        {
+            made = Some(edited);
+        }
         if step.programs.list[*program].is_identity {
             continue;
         }
@@ -491,8 +777,5 @@ fn sent_as(fault: Fault, before: &[Running<'_>]) -> Unmappable {
     for (step, program, way) in before.iter().rev() {
         tokens = step.programs.origin(*program, *way, tokens);
     }
-    Unmappable {
-        detail: fault.detail,
-        pointer: Pointer::from(tokens).to_string(),
-    }
+    Unmappable::at(fault.detail, Pointer::from(tokens).to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Handling, Next, Policy, Request};
 use crate::{
     exchange::Exchange,
-    lifecycle::{Offering, Signals, signals},
+    lifecycle::{Fields, Offering, Signals, signals},
     problem::Refusal,
     snapshot::{Methods, Route},
 };
@@ -15,22 +15,29 @@ pub struct Choose {
     offering: Arc<Offering>,
     /// What this path offers in each version of the offering; nothing where a version has no such path.
     routes: Vec<Methods>,
+    /// What every answer of each version carries, also where the version does not have this path or method.
+    fields: Arc<[Arc<Fields>]>,
 }
 
 impl Choose {
-    /// `routes` are in the order of the offering's versions.
-    pub(crate) fn new(offering: Arc<Offering>, routes: Vec<Methods>) -> Self {
-        Self { offering, routes }
+    /// `routes` and `fields` are in the order of the offering's versions.
+    pub(crate) fn new(offering: Arc<Offering>, routes: Vec<Methods>, fields: Arc<[Arc<Fields>]>) -> Self {
+        Self {
+            offering,
+            routes,
+            fields,
+        }
     }
 
     fn route(&self, request: &Request, exchange: &Exchange) -> Result<&Arc<Route>, Refusal> {
         let position = self.offering.pick(&Signals::of(request.headers()), exchange.who())?;
-        let methods = self
-            .routes
-            .get(position)
-            .filter(|methods| !methods.is_empty())
-            .ok_or(Refusal::NotFound)?;
-        methods.find(request.method())
+        let methods = self.routes.get(position).filter(|methods| !methods.is_empty());
+        let found = methods.ok_or(Refusal::NotFound);
+        let found = found.and_then(|methods| methods.find(request.method()));
+        if let (Err(_), Some(fields)) = (&found, self.fields.get(position)) {
+            let _ = exchange.fields.set(fields.clone());
+        }
+        found
     }
 }
 

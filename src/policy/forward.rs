@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{Handling, Next, Policy, Request, Response, map::Target};
 use crate::{
+    contract::rewrite_links,
     exchange::Exchange,
     problem::Refusal,
     upstream::{Outbound, Upstream, headers},
@@ -18,12 +19,19 @@ pub struct Forward {
     prefix: String,
     /// Path at the upstream before the operation's own path.
     base: String,
+    /// What stands before it translates links.
+    is_translated: bool,
 }
 
 impl Forward {
-    /// `prefix` is the API's path with its version filled in.
-    pub fn new(upstream: Arc<Upstream>, prefix: String, base: String) -> Self {
-        Self { upstream, prefix, base }
+    /// `prefix` is the API's path with its version filled in. Links of answers that are translated are left to that.
+    pub fn new(upstream: Arc<Upstream>, prefix: String, base: String, is_translated: bool) -> Self {
+        Self {
+            upstream,
+            prefix,
+            base,
+            is_translated,
+        }
     }
 
     /// The request as the upstream will see it, credentials and trace context aside.
@@ -44,18 +52,35 @@ impl Forward {
         }
     }
 
-    /// A `Location` in the upstream's own paths becomes one that leads through the gateway.
+    /// Links in the header that lead to the upstream's own paths become ones that lead through the gateway.
     pub(crate) fn relocate(&self, headers: &mut HeaderMap) {
-        let Some(location) = headers.get(header::LOCATION) else {
+        if self.is_translated {
             return;
-        };
-        let target = location.to_str().ok().and_then(|text| self.upstream.own_path(text));
-        let Some(own) = target.and_then(|path| path.strip_prefix(&self.base)) else {
-            return;
-        };
-        if let Ok(location) = HeaderValue::try_from(format!("{}{own}", self.prefix)) {
-            headers.insert(header::LOCATION, location);
         }
+        for name in [header::LOCATION, header::CONTENT_LOCATION] {
+            let own = headers.get(&name).and_then(|value| self.own(value.to_str().ok()?));
+            if let Some(location) = own.and_then(|own| HeaderValue::try_from(own).ok()) {
+                headers.insert(name, location);
+            }
+        }
+        let header::Entry::Occupied(mut links) = headers.entry(header::LINK) else {
+            return;
+        };
+        for value in links.iter_mut() {
+            let mut own = |target: &str| Ok(Some(self.own(target).unwrap_or_else(|| target.to_owned())));
+            let rewritten = value.to_str().ok().and_then(|text| rewrite_links(text, &mut own).ok()?);
+            // What cannot be read passes as it came.
+            if let Some(rewritten) = rewritten.and_then(|text| HeaderValue::try_from(text).ok()) {
+                *value = rewritten;
+            }
+        }
+    }
+
+    /// A link to the upstream as it leads through the gateway; `None` where it leads elsewhere.
+    fn own(&self, link: &str) -> Option<String> {
+        let own = self.upstream.own_path(link)?.strip_prefix(&self.base)?;
+        let is_whole = own.is_empty() || own.starts_with(['/', '?', '#']);
+        is_whole.then(|| format!("{}{own}", self.prefix))
     }
 
     fn path_and_query(&self, target: Option<&str>, uri: &http::Uri) -> String {

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     body::Body,
-    contract::{Operation, Translation},
+    contract::{Missed, Operation, Translation},
     exchange::Exchange,
     json::Document,
-    problem::Refusal,
+    problem::{Refusal, Violation},
     telemetry::ValidationMetrics,
 };
 
@@ -72,6 +72,12 @@ impl Map {
             )
             .map_err(|unmappable| {
                 self.metrics.request_unmappable();
+                if unmappable.is_malformed {
+                    return Refusal::Malformed {
+                        detail: unmappable.detail,
+                        pointer: Some(unmappable.pointer),
+                    };
+                }
                 Refusal::Unmappable {
                     version: self.version.clone(),
                     detail: unmappable.detail,
@@ -119,18 +125,21 @@ impl Policy for Map {
                 .buffer(self.limit)
                 .await
                 .map_err(|error| withheld(&self.upstream, error.to_string()))?;
-            answer(&self.translation, &self.upstream, parts, bytes).inspect_err(|_| self.metrics.response_unmappable())
+            let (response, missed) = answer(&self.translation, &self.upstream, parts, bytes)
+                .inspect_err(|_| self.metrics.response_unmappable())?;
+            self.metrics.missed(missed.links, missed.places);
+            Ok(response)
         })
     }
 }
 
-/// Maps an upstream's complete answer to the caller's version.
+/// Maps an upstream's complete answer to the caller's version, and says what of it has no counterpart there.
 pub(crate) fn answer(
     translation: &Translation,
     upstream: &Arc<str>,
     mut parts: Parts,
     bytes: Bytes,
-) -> Result<Response, Refusal> {
+) -> Result<(Response, Missed), Refusal> {
     let document = if bytes.is_empty() {
         None
     } else {
@@ -138,15 +147,25 @@ pub(crate) fn answer(
     };
     let mapped = translation
         .response(parts.status, &mut parts.headers, document.as_ref())
-        .map_err(|unmappable| withheld(upstream, format!("{} at `{}`", unmappable.detail, unmappable.pointer)))?;
+        .map_err(|unmappable| {
+            let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
+            Refusal::UpstreamInvalid {
+                upstream: upstream.clone(),
+                detail: format!("its {} answer cannot be translated", parts.status.as_u16()),
+                violations: vec![Violation {
+                    at,
+                    what: unmappable.detail,
+                }],
+            }
+        })?;
     parts.status = mapped.status;
     let Some(document) = mapped.body else {
-        return Ok(with_body(parts, Bytes::new()));
+        return Ok((with_body(parts, Bytes::new()), mapped.missed));
     };
     let document = Arc::new(document);
     let bytes = Bytes::copy_from_slice(document.text().as_bytes());
     parts.extensions.insert(Parsed(document));
-    Ok(with_body(parts, bytes))
+    Ok((with_body(parts, bytes), mapped.missed))
 }
 
 fn parse(upstream: &Arc<str>, status: StatusCode, headers: &HeaderMap, bytes: Bytes) -> Result<Document, Refusal> {

@@ -138,7 +138,9 @@ fn mapped(
     let response = match &route.translation {
         None => Response::from_parts(parts, Body::from(bytes)),
         Some(translation) => {
-            map::answer(translation, &route.upstream.name, parts, bytes).map_err(|refusal| refusal.to_string())?
+            map::answer(translation, &route.upstream.name, parts, bytes)
+                .map_err(|refusal| refusal.to_string())?
+                .0
         }
     };
     let headers = response.headers().iter().filter(|(name, _)| is_kept(name));

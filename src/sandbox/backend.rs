@@ -100,6 +100,14 @@ impl Reply {
         }
     }
 
+    /// A refusal that says where in the body the fault is, by its JSON Pointer.
+    pub fn refused_at(status: u16, code: &str, detail: impl Into<String>, pointer: &str) -> Self {
+        let detail = detail.into();
+        let mut reply = Self::refused(status, code, detail.clone());
+        reply.body["errors"] = json!([{ "pointer": pointer, "detail": detail }]);
+        reply
+    }
+
     /// No such thing.
     pub fn not_found(what: &str) -> Self {
         Self::refused(404, "NOT_FOUND", format!("there is no {what}"))

@@ -43,10 +43,12 @@ impl Erp {
             return Reply::refused(400, "E400", "an order needs orderNumber and parties.soldTo.number");
         };
         if customer(sold_to).is_none() {
-            return Reply::refused(422, "E101", format!("customer {sold_to} does not exist"));
+            let detail = format!("customer {sold_to} does not exist");
+            return Reply::refused_at(422, "E101", detail, "/parties/soldTo/number");
         }
         if self.orders.contains_key(number) {
-            return Reply::refused(409, "E102", format!("order {number} exists already"));
+            let detail = format!("order {number} exists already");
+            return Reply::refused_at(409, "E102", detail, "/orderNumber");
         }
         let mut order = call.body.clone();
         order["status"] = json!("received");
@@ -75,8 +77,20 @@ impl Erp {
             .unwrap_or(50);
         let newest_first = self.sequence.iter().rev().filter_map(|number| self.orders.get(number));
         let orders: Vec<&Value> = newest_first.filter(matches).collect();
-        let shown: Vec<&&Value> = orders.iter().take(limit).collect();
-        Reply::ok(json!({ "orders": shown, "totalCount": orders.len() }))
+        // A page begins after the order that its cursor names.
+        let begin = match call.query.get("cursor") {
+            None => 0,
+            Some(cursor) => match orders.iter().position(|order| order["orderNumber"] == **cursor) {
+                Some(position) => position + 1,
+                None => return Reply::refused_at(400, "E105", "the cursor is none of ours", "query:cursor"),
+            },
+        };
+        let shown: Vec<&&Value> = orders.iter().skip(begin).take(limit).collect();
+        let mut page = json!({ "orders": shown, "totalCount": orders.len() });
+        if let Some(last) = shown.last().filter(|_| begin + shown.len() < orders.len()) {
+            page["next"] = json!(next_page(call, last["orderNumber"].as_str().unwrap_or_default()));
+        }
+        Reply::ok(page)
     }
 
     fn cancel(&mut self, number: &str) -> Reply {
@@ -122,6 +136,17 @@ impl Erp {
             json!({ "number": number, "limit": money(limit), "used": money(used), "available": money(limit - used) }),
         )
     }
+}
+
+/// The link to the page after an order: what was asked for, and where it goes on.
+fn next_page(call: &Call<'_>, last: &str) -> String {
+    let encoded =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let asked: BTreeMap<_, _> = call.query.iter().filter(|(name, _)| *name != "cursor").collect();
+    let asked = asked
+        .iter()
+        .map(|(name, value)| format!("{}={}&", encoded(name), encoded(value)));
+    format!("/orders?{}cursor={}", asked.collect::<String>(), encoded(last))
 }
 
 fn unknown(number: &str) -> Reply {

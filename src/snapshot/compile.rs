@@ -17,7 +17,7 @@ use crate::{
         self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, MappingsSpec, Policies, Severity, SourceFile, Sources,
         Spanned, StateSpec,
     },
-    contract::{Candidate, Contract, ContractVersion, Operation, check},
+    contract::{Candidate, Contract, ContractVersion, Operation, Standing, Surroundings, check},
     lifecycle::{Fields, Life},
     pipeline::{self, Compiling},
     policy::{
@@ -218,13 +218,19 @@ impl Compiler<'_> {
         let plan = self.plan(api, (found, target, &upstream));
         let mut routes = Vec::new();
         for Offered { life, contract } in &offered {
+            let surroundings = self.surroundings(
+                api,
+                (found, &upstream),
+                (&life.version, &target.version),
+                &api.spec.upstream.path,
+            );
             let operations = contract.iter().flat_map(|version| &version.operations);
             for operation in operations {
                 let route = self.operation(
                     api,
                     channels,
                     &upstream,
-                    found,
+                    (found, &surroundings),
                     (life, operation),
                     (target, plan.as_ref()),
                 );
@@ -290,7 +296,7 @@ impl Compiler<'_> {
         api: &Loaded<ApiSpec>,
         channels: &Arc<ChannelTable>,
         upstream: &Arc<Upstream>,
-        contract: &Contract,
+        (contract, surroundings): (&Contract, &Arc<Surroundings>),
         (life, operation): (&Arc<Life>, &Arc<Operation>),
         (target, plan): (&Arc<ContractVersion>, Option<&Plan<'_>>),
     ) -> Option<Arc<Route>> {
@@ -307,7 +313,9 @@ impl Compiler<'_> {
             return None;
         };
         let translation = match contract.translation(&operation.id, &life.version, &target.version) {
-            Ok(translation) => Some(Arc::new(translation)).filter(|translation| !translation.is_identity()),
+            Ok(translation) => Some(translation)
+                .filter(|translation| !translation.is_identity())
+                .map(|translation| Arc::new(translation.within(surroundings))),
             Err(message) => {
                 self.wrong(wrong(message));
                 return None;
@@ -374,6 +382,26 @@ impl Compiler<'_> {
             route.clone(),
         );
         Some(route)
+    }
+
+    /// Where links in answers to callers of a version lead.
+    pub(super) fn surroundings(
+        &self,
+        api: &Loaded<ApiSpec>,
+        (contract, upstream): (&Contract, &Arc<Upstream>),
+        (caller, spoken): (&str, &str),
+        path: &str,
+    ) -> Arc<Surroundings> {
+        let prefix = api.spec.path.value.replace("{version}", caller);
+        let upstream = upstream.clone();
+        let standing = Standing {
+            api: api.spec.name.value.as_str().into(),
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            base: path.trim_end_matches('/').to_owned(),
+            own: Box::new(move |link| upstream.own_path(link).map(str::to_owned)),
+            key: self.shared.cursors.key(),
+        };
+        Arc::new(contract.surroundings(caller, spoken, standing))
     }
 
     /// An API without a contract: every method and path below its own is passed through.

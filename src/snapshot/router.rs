@@ -6,7 +6,10 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::{Methods, Route};
-use crate::problem::{Refusal, VersionPlace};
+use crate::{
+    lifecycle::Fields,
+    problem::{Refusal, VersionPlace},
+};
 
 /// Name of the parameter that stands for all below an API without a contract.
 const REST: &str = "rest";
@@ -30,6 +33,8 @@ pub(super) struct Router {
 struct Offered {
     known: Vec<Arc<str>>,
     open: Vec<Arc<str>>,
+    /// What every answer of a version carries, in the order of `known`.
+    fields: Vec<Arc<Fields>>,
 }
 
 impl Router {
@@ -50,14 +55,16 @@ impl Router {
         found.value.insert(method, route)
     }
 
-    /// Notes which versions an API has below a path that holds the version, and which of them are served to all.
+    /// Notes which versions an API has below a path that holds the version, with what every answer of each carries, and
+    /// which of them are served to all.
     pub(super) fn offer_versions(
         &mut self,
         pattern: &str,
-        known: Vec<Arc<str>>,
+        known: Vec<(Arc<str>, Arc<Fields>)>,
         open: Vec<Arc<str>>,
     ) -> Result<(), String> {
-        let offered = Offered { known, open };
+        let (known, fields) = known.into_iter().unzip();
+        let offered = Offered { known, open, fields };
         let pattern = positional(pattern);
         for pattern in [format!("{pattern}/{{*{REST}}}"), pattern] {
             self.versions
@@ -84,6 +91,14 @@ impl Router {
             route: route.clone(),
             path_values: values.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// What every answer below a version's path carries, also where no route takes the request.
+    pub(super) fn fields(&self, path: &str) -> Option<&Arc<Fields>> {
+        let found = self.versions.at(path).ok()?;
+        let (_, version) = found.params.iter().next()?;
+        let position = found.value.known.iter().position(|known| **known == *version)?;
+        found.value.fields.get(position)
     }
 
     fn not_found(&self, path: &str) -> Refusal {
@@ -152,9 +167,11 @@ mod tests {
             }
         }
         let offered: Vec<Arc<str>> = ["v1", "v2"].map(Arc::from).to_vec();
-        router
-            .offer_versions("/system/erp/{version}", offered.clone(), offered)
-            .unwrap();
+        let known = offered
+            .iter()
+            .map(|version| (version.clone(), Arc::default()))
+            .collect();
+        router.offer_versions("/system/erp/{version}", known, offered).unwrap();
         router.insert("/files", None, route("files", "proxy", "")).unwrap();
         router
             .insert("/files/{*rest}", None, route("files", "proxy", ""))

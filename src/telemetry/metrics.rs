@@ -81,6 +81,7 @@ struct AttemptLabels {
 struct ContractLabels {
     api: String,
     version: String,
+    operation: String,
     kind: &'static str,
 }
 
@@ -292,12 +293,13 @@ impl Metrics {
     }
 
     /// The series of one API's contract version; channels have numbers below `channels`.
-    pub fn validation(&self, api: &str, version: &str, channels: usize) -> ValidationMetrics {
+    pub fn validation(&self, api: &str, version: &str, operation: &str, channels: usize) -> ValidationMetrics {
         ValidationMetrics {
             metrics: self.clone(),
             checks: self.0.checks.version(api, version, channels),
             api: api.to_owned(),
             version: version.to_owned(),
+            operation: operation.to_owned(),
         }
     }
 
@@ -566,16 +568,35 @@ pub struct ValidationMetrics {
     checks: VersionChecks,
     api: String,
     version: String,
+    operation: String,
 }
 
 impl ValidationMetrics {
     fn count(&self, kind: &'static str) {
+        self.count_by(kind, 1);
+    }
+
+    fn count_by(&self, kind: &'static str, count: u32) {
+        if count == 0 {
+            return;
+        }
         let labels = ContractLabels {
             api: self.api.clone(),
             version: self.version.clone(),
+            operation: self.operation.clone(),
             kind,
         };
-        self.metrics.0.violations.get_or_create(&labels).inc();
+        self.metrics
+            .0
+            .violations
+            .get_or_create(&labels)
+            .inc_by(u64::from(count));
+    }
+
+    /// Links of an answer were left out, and places that errors name have no counterpart.
+    pub fn missed(&self, links: u32, places: u32) {
+        self.count_by("link_dropped", links);
+        self.count_by("place_unknown", places);
     }
 
     /// A message was held against the contract of its operation; `places` are those where it violates it.

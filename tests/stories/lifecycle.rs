@@ -100,6 +100,7 @@ async fn a_caller_gets_the_version_it_names_else_its_pin_else_the_default() {
     answer.is_problem(404, "not-found");
     let answer = world.call(Method::DELETE, "/system/erp/orders", &headers, "").await;
     answer.is_problem(405, "method-not-allowed");
+    assert_eq!(answer.header("content-version"), "v1");
 }
 
 #[tokio::test]
@@ -154,7 +155,11 @@ async fn a_deprecated_version_says_so_on_every_answer_and_on_every_problem() {
         (200, lists(&world, &token, "/system/erp/v1/orders", &[]).await),
         (401, lists(&world, "x", "/system/erp/v1/orders", &[]).await),
         (422, world.orders(&token, "v1", "k", bad_order).await),
+        // Also where the version has no such path, or not this method.
+        (404, lists(&world, &token, "/system/erp/v1/nothing", &[]).await),
+        (405, world.call(Method::DELETE, "/system/erp/v1/orders", &[], "").await),
     ] {
+        assert_eq!(answer.header("content-version"), "v1");
         assert_eq!(answer.status.as_u16(), status, "{answer:?}");
         assert_eq!(answer.header("deprecation"), "@1780272000");
         assert_eq!(answer.header("sunset"), "Mon, 01 Jun 2099 00:00:00 GMT");
@@ -173,8 +178,15 @@ async fn a_deprecated_version_says_so_on_every_answer_and_on_every_problem() {
             "{links:?}"
         );
     }
-    let answer = lists(&world, &token, "/system/erp/v2/orders", &[]).await;
-    assert!(!answer.headers.contains_key("deprecation"), "{answer:?}");
+    for path in [
+        "/system/erp/v2/orders",
+        "/system/erp/v2/nothing",
+        "/system/erp/v9/orders",
+        "/nothing",
+    ] {
+        let answer = lists(&world, &token, path, &[]).await;
+        assert!(!answer.headers.contains_key("deprecation"), "{answer:?}");
+    }
 
     // Who still calls v1?
     let metrics = world.admin("/metrics").await.text;

@@ -1,9 +1,12 @@
-//! Mappings run by hand, before anything goes live.
+//! Mappings: run by hand before anything goes live, and what callers see of whole messages.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
-use crate::harness::crossdock;
+use crate::{
+    harness::{World, crossdock},
+    orders::{order_v1, order_v2},
+};
 
 /// Translates a document of the repository's own contract of orders.
 fn map(arguments: &[&str], document: &str) -> Output {
@@ -80,5 +83,151 @@ fn what_is_wrong_with_a_document_or_a_name_is_said() {
         &["v3", "v1", "--operation", "cancelOrder", "--response", "299"],
         "{}",
         "299",
+    );
+}
+
+#[tokio::test]
+async fn what_the_erp_finds_wrong_is_told_where_the_caller_wrote_it() {
+    let world = World::start().await;
+    let token = world.token("storefront");
+    let stranger = order_v1("P-1").replace("0000010001", "0000099999");
+    let answer = world.orders(&token, "v1", "p-1", stranger).await;
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["code"], "E101");
+    assert_eq!(problem["errors"][0]["pointer"], "/customerNo", "{answer:?}");
+    let stranger = order_v2("P-2").to_string().replace("10001", "99999");
+    let answer = world.orders(&token, "v2", "p-2", stranger).await;
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/customer/id", "{answer:?}");
+    // The mapped routes leave a trace of what had no counterpart only where there was any.
+    assert!(!world.admin("/metrics").await.text.contains("place_unknown"));
+}
+
+#[tokio::test]
+async fn links_and_cursors_lead_a_caller_through_the_pages_of_its_own_version() {
+    let world = World::start().await;
+    let token = world.token("storefront");
+    for number in ["L-1", "L-2", "L-3"] {
+        let answer = world.orders(&token, "v1", number, order_v1(number)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(answer.header("location"), format!("/system/erp/v1/orders/{number}"));
+    }
+    let mut path = "/system/erp/v1/orders?status=OPEN&customer=0000010001&limit=1".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = world.reads(&token, &path).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let page = page.json();
+        seen.push(page["orders"][0]["orderNo"].as_str().unwrap().to_owned());
+        assert_eq!(page["count"], 3);
+        let Some(next) = page["nextPage"].as_str() else { break };
+        assert!(next.starts_with("/system/erp/v1/orders?"), "{next}");
+        assert!(
+            next.contains("customer=0000010001") && next.contains("status=OPEN"),
+            "{next}"
+        );
+        // The ERP's own cursor is the number of an order: callers do not see it.
+        assert!(!next.contains("L-"), "{next}");
+        next.clone_into(&mut path);
+    }
+    assert_eq!(seen, ["L-3", "L-2", "L-1"]);
+
+    // A cursor belongs to the version that gave it out; what was not given out here is refused.
+    let cursor = path
+        .rsplit_once("startKey=")
+        .map(|(_, rest)| rest.split('&').next().unwrap())
+        .unwrap();
+    let answer = world
+        .reads(&token, &format!("/system/erp/v2/orders?cursor={cursor}"))
+        .await;
+    let problem = answer.is_problem(400, "malformed");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("a cursor of contract version v1"),
+        "{problem}"
+    );
+    assert_eq!(
+        (&problem["errors"][0]["in"], &problem["errors"][0]["name"]),
+        (&"query".into(), &"cursor".into())
+    );
+    let answer = world.reads(&token, "/system/erp/v1/orders?startKey=L-2").await;
+    let problem = answer.is_problem(400, "malformed");
+    assert_eq!(problem["errors"][0]["name"], "startKey");
+}
+
+#[tokio::test]
+async fn a_cursor_outlives_the_gateway_that_gave_it_out() {
+    let mut world = World::start().await;
+    let token = world.token("storefront");
+    for number in ["C-1", "C-2"] {
+        assert_eq!(world.orders(&token, "v1", number, order_v1(number)).await.status, 201);
+    }
+    let page = world.reads(&token, "/system/erp/v1/orders?limit=1").await.json();
+    let next = page["nextPage"].as_str().unwrap().to_owned();
+    world.kills_gateway();
+    world.starts_gateway().await;
+    let page = world.reads(&token, &next).await;
+    assert_eq!(page.json()["orders"][0]["orderNo"], "C-1", "{page:?}");
+}
+
+#[tokio::test]
+async fn a_link_without_a_counterpart_is_left_out_and_counted() {
+    let world = World::start_with(|folder| {
+        let mapping = folder.join("contracts/orders/v2-v3.map.yaml");
+        let text = std::fs::read_to_string(&mapping).unwrap();
+        // Callers of v2 cannot be led to pages of orders in this state.
+        let text = text.replacen(
+            "missDown: { on-hold: open } }\n    cursors",
+            "missDown: { on-hold: open, received: ~ } }\n    cursors",
+            1,
+        );
+        std::fs::write(mapping, text).unwrap();
+        let gateway = folder.join("policies/gateway.yaml");
+        let text = std::fs::read_to_string(&gateway).unwrap();
+        std::fs::write(gateway, text + "\nmappings: any\n").unwrap();
+    })
+    .await;
+    let token = world.token("storefront");
+    for number in ["D-1", "D-2"] {
+        assert_eq!(
+            world
+                .orders(&token, "v2", number, order_v2(number).to_string())
+                .await
+                .status,
+            201
+        );
+    }
+    let page = world.reads(&token, "/system/erp/v2/orders?status=open&limit=1").await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.json().get("next").is_none(), "{page:?}");
+    let metrics = world.admin("/metrics").await.text;
+    let counted = r#"crossdock_contract_violations_total{api="erp-orders",version="v2",operation="listOrders",kind="link_dropped"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn an_error_translated_by_hand_has_its_places_translated_too() {
+    let problem =
+        r#"{"title":"No","status":422,"errors":[{"pointer":"/lines/0/quantity/unit","detail":"no such unit"}]}"#;
+    let output = map(
+        &[
+            "v3",
+            "v1",
+            "--operation",
+            "createOrder",
+            "--response",
+            "422",
+            "--media-type",
+            "application/problem+json",
+        ],
+        problem,
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains(r#""pointer":"/lines/0/uom""#),
+        "{}",
+        text(&output.stdout)
     );
 }

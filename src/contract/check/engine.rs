@@ -107,10 +107,7 @@ impl Leg {
             Part::Request(values) => self.translation.request(values, None, &mut headers, Some(body))?.body,
             Part::Response(status) => self.translation.response(*status, &mut headers, Some(body))?.body,
         };
-        mapped.ok_or_else(|| Unmappable {
-            detail: "the body is left out".to_owned(),
-            pointer: String::new(),
-        })
+        mapped.ok_or_else(|| Unmappable::new("the body is left out"))
     }
 }
 
@@ -238,13 +235,13 @@ fn leg(contract: &Contract, id: &str, from: usize, to: usize, kind: Kind, media:
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).ok()?);
     let (translation, part) = match kind {
         Kind::Request => {
-            let translation = contract.translation(id, name(from), name(to)).ok()?;
+            let translation = contract.translation(id, name(from), name(to)).ok()?.of_bodies();
             let values = path_values(&contract.versions[from], &translation);
             (translation, Part::Request(values))
         }
         // An answer goes from the upstream to the caller.
         Kind::Response(code) => {
-            let translation = contract.translation(id, name(to), name(from)).ok()?;
+            let translation = contract.translation(id, name(to), name(from)).ok()?.of_bodies();
             (translation, Part::Response(StatusCode::from_u16(code).ok()?))
         }
     };

@@ -315,7 +315,10 @@ pub(super) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
             op.to.as_deref().into_iter().collect(),
         ),
         OpSpec::Paging(op) => {
-            let (pages, offsets) = (vec![op.page.as_str(), &op.size], vec![op.offset.as_str(), &op.limit]);
+            let (pages, offsets) = (
+                vec![op.page.as_str(), &op.size],
+                vec![op.offset.as_deref().unwrap_or_default(), &op.limit],
+            );
             match op.pages {
                 SideSpec::Older => (pages, offsets),
                 SideSpec::Newer => (offsets, pages),

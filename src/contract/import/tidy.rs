@@ -50,7 +50,6 @@ pub(super) fn tidy(tree: &mut Node, files: &[SourceFile], report: &mut Report) -
 struct Tally {
     media: BTreeMap<String, usize>,
     callbacks: usize,
-    cookies: usize,
     read_only: usize,
 }
 
@@ -63,7 +62,6 @@ impl Tally {
         }
         for (count, what) in [
             (self.callbacks, "callbacks: they do not pass the gateway"),
-            (self.cookies, "cookie parameters: they are carried and not looked at"),
             (
                 self.read_only,
                 "required properties that are `readOnly`: they are asked for in requests too",
@@ -111,6 +109,10 @@ fn parameter(node: &mut Node, at: &[String], report: &mut Report) {
     }
     let name = node.get("name").and_then(Node::as_str).unwrap_or_default().to_owned();
     let origin = node.origin;
+    let media = node.get("content").and_then(Node::members);
+    if media.is_some_and(|media| media.len() == 1 && media.contains_key("application/json")) {
+        return;
+    }
     if let Some(content) = node.take("content") {
         let media = content
             .members()
@@ -353,11 +355,6 @@ fn leave_out_parameters(tree: &mut Node, report: &mut Report) {
                     gone.push(position);
                 }
                 None if stands == "path" => names.push(name),
-                None if stands == "cookie" => {
-                    report
-                        .unenforced
-                        .push(format!("cookie {name} of {template}: it is carried and not looked at"));
-                }
                 None => {}
             }
         }

@@ -737,7 +737,11 @@ pub struct PagingSpec {
     #[schemars(range(min = 1))]
     pub default: u32,
     /// The parameter with the number of items before the page.
-    pub offset: String,
+    #[serde(default)]
+    pub offset: Option<String>,
+    /// A cursor, which no page number leads to: told as a mistake, with what to do instead.
+    #[serde(default)]
+    pub cursor: Option<String>,
     /// The parameter with the most items of a page.
     pub limit: String,
     /// Which version counts pages: the older one by default.

@@ -149,8 +149,24 @@ pub(super) fn paging(compiler: &mut Compiler<'_>, op: &PagingSpec, at: (u32, u32
         compiler.mistake(at, "pages of no items", "give the size of a page: `default: 20`");
         return None;
     }
+    let Some(offset) = op.offset.as_ref().filter(|_| op.cursor.is_none()) else {
+        let (message, help) = if op.cursor.is_some() {
+            (
+                "a page's number cannot become a cursor: a cursor only comes with the answer before it, and leads on from there",
+                "let the version with cursors take an offset as well, or give the operation another operationId there; \
+                 between two versions that page by cursors say `cursors` beside `query`",
+            )
+        } else {
+            (
+                "pages become nothing",
+                "name the parameter that counts items: `offset: offset`",
+            )
+        };
+        compiler.mistake(at, message, help);
+        return None;
+    };
     let pages = vec![path(&op.page), path(&op.size)];
-    let offsets = vec![path(&op.offset), path(&op.limit)];
+    let offsets = vec![path(offset), path(&op.limit)];
     let (first, default) = (op.first.into(), op.default.into());
     let to_offset: Arc<dyn Combination> = Arc::new(ToOffset { first, default });
     let to_page: Arc<dyn Combination> = Arc::new(ToPage { first, default });

@@ -197,9 +197,14 @@ fn a_parameter_may_be_nullable_or_described_in_parts() {
 fn a_parameter_that_is_not_read_is_told_with_what_would_be() {
     for (parameter, message, help) in [
         (
-            "name: a, in: query, content: { application/json: {} }",
-            "described by `content`",
+            "name: a, in: query, content: { application/xml: {} }",
+            "described by other `content`",
             "`schema`",
+        ),
+        (
+            "name: a, in: cookie, schema: { type: array, items: { type: string } }",
+            "several cookies of one name",
+            "explode: false",
         ),
         ("name: a, in: querystring, content: {}", "the whole query", "in: query"),
         (

@@ -259,6 +259,14 @@ fn steps_that_cannot_work_are_told_before_they_run() {
             "no schema `Nowhere`",
         ),
         (
+            "paging: { page: a, size: b, cursor: a, limit: c, default: 20 }",
+            "a page's number cannot become a cursor",
+        ),
+        (
+            "paging: { page: a, size: b, limit: c, default: 20 }",
+            "pages become nothing",
+        ),
+        (
             "paging: { page: a, size: b, offset: a, limit: c, default: 0 }",
             "pages of no items",
         ),

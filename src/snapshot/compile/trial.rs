@@ -18,6 +18,7 @@ const SAMPLE: f64 = 0.1;
 
 /// The candidate of one API.
 pub(super) struct Plan<'a> {
+    api: &'a Loaded<ApiSpec>,
     spec: &'a CandidateSpec,
     /// Its mappings.
     contract: &'a Contract,
@@ -95,6 +96,7 @@ impl<'c> Compiler<'c> {
         let shared = self.shared;
         let trial = shared.trials.trial(&api.spec.name.value, &digest, &shared.metrics);
         Some(Plan {
+            api,
             spec,
             contract,
             mappings,
@@ -130,9 +132,15 @@ impl<'c> Compiler<'c> {
             .contract
             .translation(&operation.id, &compiling.version, &plan.target.version)
             .map_err(|wrong| format!("the candidate: {wrong}"))?;
-        let translation = Arc::new(translation);
+        let surroundings = self.surroundings(
+            plan.api,
+            (plan.contract, &plan.upstream),
+            (&compiling.version, &plan.target.version),
+            plan.path,
+        );
+        let translation = Arc::new(translation.within(&surroundings));
         if plan.spec.mode.value == CandidateModeSpec::Shadow {
-            return Ok(self.shadow(plan, compiling, operation, spoken, translation));
+            return Ok(self.shadow(plan, compiling, operation, spoken, &translation));
         }
         let name = compiling.spec.name.value.as_str();
         let candidate = Compiling {
@@ -192,11 +200,11 @@ impl<'c> Compiler<'c> {
         compiling: &Compiling<'_>,
         operation: &Arc<Operation>,
         spoken: Arc<Operation>,
-        candidate: Arc<Translation>,
+        candidate: &Translation,
     ) -> Option<Trying> {
         let pair = Pair {
-            live: compiling.translation.clone()?,
-            candidate,
+            live: Arc::new(Translation::clone(compiling.translation.as_ref()?).unsealed()),
+            candidate: Arc::new(candidate.clone().unsealed()),
             caller: operation.clone(),
             upstream: spoken,
             version: compiling.version.clone(),

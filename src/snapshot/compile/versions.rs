@@ -82,7 +82,10 @@ impl Compiler<'_> {
         lives: &[Arc<Life>],
         routes: Vec<(Method, Arc<Route>)>,
     ) {
-        let known = lives.iter().map(|life| life.version.clone()).collect();
+        let known = lives
+            .iter()
+            .map(|life| (life.version.clone(), Arc::new(Fields::of(life, &api.spec.path.value))))
+            .collect();
         let mut placed = vec![
             self.router
                 .offer_versions(&api.spec.path.value, known, lifecycle::open(lives)),
@@ -143,6 +146,9 @@ impl Compiler<'_> {
             default: default.unwrap_or(0),
             pins,
         });
+        let fields = offering.versions.iter();
+        let fields = fields.map(|life| Arc::new(Fields::of(life, &api.spec.path.value)));
+        let fields: Arc<[Arc<Fields>]> = fields.collect();
         let name = api.spec.name.value.as_str();
         for (template, versions) in paths.into_values() {
             let authenticate = Authenticate::new(
@@ -158,7 +164,7 @@ impl Compiler<'_> {
                 template: template.clone(),
                 steps: vec![
                     Box::new(authenticate),
-                    Box::new(Choose::new(offering.clone(), versions)),
+                    Box::new(Choose::new(offering.clone(), versions, fields.clone())),
                 ],
                 snapshot: self.number,
                 metrics: self.shared.metrics.route(name, "choose", ""),
