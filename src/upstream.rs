@@ -27,6 +27,9 @@ use crate::{
     telemetry::{AttemptResult, UpstreamMetrics},
 };
 
+#[doc(hidden)]
+pub use wire::{WholeResponse, whole_response};
+
 use breaker::BreakerState;
 use endpoint::{Endpoint, SendError};
 

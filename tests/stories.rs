@@ -16,6 +16,8 @@ mod contracts;
 mod imports;
 #[path = "stories/lifecycle.rs"]
 mod lifecycle;
+#[path = "stories/load.rs"]
+mod load;
 #[path = "stories/mappings.rs"]
 mod mappings;
 #[path = "stories/orders.rs"]

@@ -28,6 +28,7 @@ use super::{Contract, openapi};
 use crate::config::SourceFile;
 use engine::{Lens, lenses};
 use locate::Sheet;
+pub(super) use locate::ends;
 pub use proof::{Proof, ProofFault, RECORD, files_with, is_needed, verify};
 pub use render::{Style, render};
 pub use report::{Finding, LensReport, Report, Standing, Verdict, Way, Weight};

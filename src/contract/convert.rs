@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::arithmetic::Ratio;
-use super::spec::{DateForm, LetterCase, More, Nothing, Scalar};
+use super::spec::{DateForm, DecimalForm, LetterCase, More, Nothing, Scalar};
 use crate::json::{Builder, Decimal, Kind, MemberName, Value};
 
 /// A change of one value, in one direction. A value that it does not fit is an error, never a guess.
@@ -41,10 +41,22 @@ pub(super) enum Change {
     Case { from: LetterCase, to: LetterCase },
     /// White space at both ends off.
     Trim,
-    /// A number, or a text that is one, multiplied.
-    Scale { by: Ratio, round: Option<u8> },
-    /// One way of saying nothing to another.
-    Nothing { from: Nothing, to: Nothing },
+    /// A number, or a text that is one, multiplied; `form` is what it becomes, if that is another.
+    Scale {
+        by: Ratio,
+        round: Option<u8>,
+        form: Option<DecimalForm>,
+    },
+    /// One way of saying nothing to another; what says something is changed further.
+    Nothing {
+        from: Nothing,
+        to: Nothing,
+        then: Box<Change>,
+    },
+    /// One text to a list of texts.
+    Apart { separator: Arc<str> },
+    /// A list of texts to one.
+    Together { separator: Arc<str> },
     /// A list of names and values to an object.
     Pivot(Arc<Pair>),
     /// An object to a list of names and values.
@@ -77,8 +89,8 @@ pub(super) struct Grouping {
     /// The member of a group that holds its items.
     pub(super) items: MemberName,
     pub(super) items_name: Box<str>,
-    /// The member of a flat item that gives the order of a flat list.
-    pub(super) order_by: Option<Box<str>>,
+    /// What gives the order of a flat list: where an item has it that lies in a group.
+    pub(super) order_by: Option<Box<[Box<str>]>>,
 }
 
 /// A member that makes a group.
@@ -145,6 +157,8 @@ impl Change {
                 | Self::Wrap
                 | Self::Single { .. }
                 | Self::Nothing { .. }
+                | Self::Apart { .. }
+                | Self::Together { .. }
                 | Self::Pivot(_)
                 | Self::Unpivot(_)
                 | Self::Group(_)
@@ -160,15 +174,27 @@ impl Change {
                 Plain::Text(number_to_text(Cow::Borrowed(value.raw()), *scale, *pad)?)
             }
             (Self::TextToNumber { scale }, Kind::String) => Plain::Number(text_to_number(text(value), *scale)?),
-            (Self::Date(change), Kind::String) => Plain::Text(Cow::Owned(change.apply(&text(value))?)),
+            (Self::Date(change), Kind::String | Kind::Number) => change.apply(value)?,
             (Self::Strip { char, width }, Kind::String) => Plain::Text(strip(text(value), *char, *width)?),
             (Self::Pad { char, width }, Kind::String) => Plain::Text(pad(&text(value), *char, *width)?.into()),
             (Self::ToBool(codes), Kind::String | Kind::Number | Kind::Bool) => Plain::Bool(codes.truth(value)?),
             (Self::FromBool(codes), Kind::Bool) => codes.code(value.as_bool() == Some(true)),
             (Self::Case { from, to }, Kind::String) => Plain::Text(cased(&text(value), *from, *to)?.into()),
             (Self::Trim, Kind::String) => Plain::Text(text(value).trim().to_owned().into()),
-            (Self::Scale { by, round }, Kind::Number) => Plain::Number(by.apply(value.raw(), *round)?.into()),
-            (Self::Scale { by, round }, Kind::String) => Plain::Text(by.apply(&text(value), *round)?.into()),
+            (Self::Scale { by, round, form }, Kind::Number) if *form != Some(DecimalForm::Number) => {
+                let scaled = by.apply(value.raw(), *round)?.into();
+                match form {
+                    Some(_) => Plain::Text(scaled),
+                    None => Plain::Number(scaled),
+                }
+            }
+            (Self::Scale { by, round, form }, Kind::String) if *form != Some(DecimalForm::String) => {
+                let scaled = by.apply(&text(value), *round)?.into();
+                match form {
+                    Some(_) => Plain::Number(scaled),
+                    None => Plain::Text(scaled),
+                }
+            }
             (change, kind) => return Err(format!("{} where {} is expected", name(kind), change.expects())),
         };
         Ok(changed)
@@ -177,15 +203,21 @@ impl Change {
     fn expects(&self) -> &'static str {
         match self {
             Self::Keep | Self::Wrap | Self::Nothing { .. } => "a value",
-            Self::Single { .. } | Self::Pivot(_) | Self::Group(_) | Self::Flatten(_) => "a list",
+            Self::Single { .. } | Self::Together { .. } | Self::Pivot(_) | Self::Group(_) | Self::Flatten(_) => {
+                "a list"
+            }
             Self::Unpivot(_) => "an object",
             Self::ToBool(_) => "a code",
             Self::FromBool(_) => "true or false",
             Self::Table(_) => "a code as text",
+            Self::TextToNumber { .. }
+            | Self::Scale {
+                form: Some(DecimalForm::Number),
+                ..
+            } => "a number as text",
             Self::NumberToText { .. } | Self::Scale { .. } => "a number",
-            Self::TextToNumber { .. } => "a number as text",
-            Self::Date(_) => "a date as text",
-            Self::Strip { .. } | Self::Pad { .. } | Self::Case { .. } | Self::Trim => "text",
+            Self::Date(_) => "a date",
+            Self::Apart { .. } | Self::Strip { .. } | Self::Pad { .. } | Self::Case { .. } | Self::Trim => "text",
         }
     }
 }
@@ -312,25 +344,77 @@ fn fraction_digits(text: &str) -> usize {
 }
 
 impl DateChange {
-    fn apply(&self, text: &str) -> Result<String, String> {
-        let wrong = || format!("{} is not a date written as {}", shown(text), form(self.from));
-        if self.from == DateForm::Timestamp {
-            let instant: Timestamp = text.parse().map_err(|_| wrong())?;
-            let local = instant.to_zoned(self.timezone.clone());
-            return Ok(write_date(local.date(), self.to));
+    fn apply(&self, value: Value<'_>) -> Result<Plain<'static>, String> {
+        let text = value.as_str().unwrap_or_else(|| Cow::Borrowed(value.raw()));
+        let wrong = || format!("{} is not a date written as {}", shown(&text), form(self.from));
+        let is_number = matches!(self.from, DateForm::Unix | DateForm::UnixMillis);
+        if is_number != (value.kind() == Kind::Number) {
+            return Err(wrong());
         }
-        let date = read_date(text, self.from).ok_or_else(wrong)?;
-        if self.to != DateForm::Timestamp {
-            return Ok(write_date(date, self.to));
+        if self.from.is_instant() {
+            let instant = read_instant(&text, self.from).ok_or_else(wrong)?;
+            let local = instant.to_zoned(self.timezone.clone());
+            return if self.to.is_instant() {
+                write_instant(&local, self.to, &text)
+            } else {
+                Ok(Plain::Text(write_date(local.date(), self.to).into()))
+            };
+        }
+        let date = read_date(&text, self.from).ok_or_else(wrong)?;
+        if !self.to.is_instant() {
+            return Ok(Plain::Text(write_date(date, self.to).into()));
         }
         let local: Zoned = date
             .to_datetime(self.time)
             .to_zoned(self.timezone.clone())
             .map_err(|_| wrong())?;
-        let offset = local.offset().seconds() / 60;
-        let sign = if offset < 0 { '-' } else { '+' };
-        let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
-        Ok(format!("{}{sign}{hours:02}:{minutes:02}", local.datetime()))
+        write_instant(&local, self.to, &text)
+    }
+}
+
+fn read_instant(text: &str, form: DateForm) -> Option<Timestamp> {
+    match form {
+        DateForm::Timestamp => text.parse().ok(),
+        DateForm::Unix => Timestamp::from_second(whole(text)?).ok(),
+        DateForm::UnixMillis => Timestamp::from_millisecond(whole(text)?).ok(),
+        DateForm::OData => {
+            let millis = text.strip_prefix("/Date(")?.strip_suffix(")/")?;
+            let is_whole =
+                !millis.starts_with('+') && (millis == "0" || !millis.trim_start_matches('-').starts_with('0'));
+            Timestamp::from_millisecond(millis.parse().ok().filter(|_| is_whole)?).ok()
+        }
+        _ => None,
+    }
+}
+
+/// A whole number, however JSON writes it.
+fn whole(text: &str) -> Option<i64> {
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => Decimal::parse(text)?.plain(Some(0))?.parse().ok(),
+    }
+}
+
+/// `text` is what it was read from. What the form cannot tell is refused and not rounded.
+fn write_instant(local: &Zoned, form: DateForm, text: &str) -> Result<Plain<'static>, String> {
+    let (instant, nanoseconds) = (local.timestamp(), i64::from(local.timestamp().subsec_nanosecond()));
+    let finer = |unit: &str| format!("{} is finer than a {unit}, and nothing is rounded", shown(text));
+    match form {
+        DateForm::Unix if nanoseconds != 0 => Err(finer("second")),
+        DateForm::Unix => Ok(Plain::Number(instant.as_second().to_string().into())),
+        DateForm::UnixMillis | DateForm::OData if nanoseconds % 1_000_000 != 0 => Err(finer("millisecond")),
+        DateForm::UnixMillis => Ok(Plain::Number(instant.as_millisecond().to_string().into())),
+        DateForm::OData => Ok(Plain::Text(format!("/Date({})/", instant.as_millisecond()).into())),
+        _ if local.year() < 0 => Err(format!("{} lies before the years of RFC 3339", shown(text))),
+        _ if *local.time_zone() == TimeZone::UTC => Ok(Plain::Text(format!("{}Z", local.datetime()).into())),
+        _ => {
+            let offset = local.offset().seconds() / 60;
+            let sign = if offset < 0 { '-' } else { '+' };
+            let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+            Ok(Plain::Text(
+                format!("{}{sign}{hours:02}:{minutes:02}", local.datetime()).into(),
+            ))
+        }
     }
 }
 
@@ -339,7 +423,11 @@ fn form(form: DateForm) -> &'static str {
         DateForm::German => "dd.MM.yyyy",
         DateForm::Iso => "yyyy-MM-dd",
         DateForm::Compact => "yyyyMMdd",
+        DateForm::American => "MM/dd/yyyy",
         DateForm::Timestamp => "RFC 3339",
+        DateForm::Unix => "whole seconds since 1970",
+        DateForm::UnixMillis => "whole milliseconds since 1970",
+        DateForm::OData => "`/Date(milliseconds)/`",
     }
 }
 
@@ -349,7 +437,8 @@ fn read_date(text: &str, form: DateForm) -> Option<Date> {
         DateForm::German => ([6, 3, 0], 10, &[(2, b'.'), (5, b'.')]),
         DateForm::Iso => ([0, 5, 8], 10, &[(4, b'-'), (7, b'-')]),
         DateForm::Compact => ([0, 4, 6], 8, &[]),
-        DateForm::Timestamp => return None,
+        DateForm::American => ([6, 0, 3], 10, &[(2, b'/'), (5, b'/')]),
+        _ => return None,
     };
     let bytes = text.as_bytes();
     let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -388,7 +477,14 @@ fn write_date(date: Date, form: DateForm) -> String {
             push(month, 10);
             push(day, 10);
         }
-        DateForm::Iso | DateForm::Timestamp => {
+        DateForm::American => {
+            push(month, 10);
+            push(day, 10);
+            push(year, 1_000);
+            text.insert(2, '/');
+            text.insert(5, '/');
+        }
+        _ => {
             push(year, 1_000);
             push(month, 10);
             push(day, 10);
@@ -550,6 +646,60 @@ mod tests {
     }
 
     #[test]
+    fn a_point_in_time_is_the_same_in_every_form() {
+        let utc = |from, to| {
+            Change::Date(Arc::new(DateChange {
+                from,
+                to,
+                timezone: TimeZone::UTC,
+                time: Time::midnight(),
+            }))
+        };
+        let (rfc, unix, millis, odata) = (
+            text("2026-11-20T15:00:00Z"),
+            number("1795186800"),
+            number("1795186800000"),
+            text("/Date(1795186800000)/"),
+        );
+        let forms = [
+            (DateForm::Timestamp, &rfc, r#""2026-11-20T15:00:00Z""#),
+            (DateForm::Unix, &unix, "1795186800"),
+            (DateForm::UnixMillis, &millis, "1795186800000"),
+            (DateForm::OData, &odata, r#""/Date(1795186800000)/""#),
+        ];
+        for (from, value, _) in forms {
+            for (to, _, written) in forms.into_iter().filter(|(to, ..)| *to != from) {
+                assert_eq!(changed(&utc(from, to), value).unwrap(), written, "{from:?} {to:?}");
+            }
+        }
+        let seconds = utc(DateForm::Timestamp, DateForm::Unix);
+        assert_eq!(changed(&seconds, &text("1969-12-31T23:59:59+00:00")).unwrap(), "-1");
+        assert!(
+            changed(&seconds, &text("2026-11-20T15:00:00.5Z"))
+                .unwrap_err()
+                .contains("finer than a second")
+        );
+        let back = utc(DateForm::Unix, DateForm::Timestamp);
+        assert_eq!(changed(&back, &number("1.0e1")).unwrap(), r#""1970-01-01T00:00:10Z""#);
+        for wrong in ["0.5", "1e99", "9223372036854775807", "-99999999999"] {
+            assert!(changed(&back, &number(wrong)).is_err(), "{wrong}");
+        }
+        assert!(changed(&back, &text("10")).unwrap_err().contains("not a date"));
+        let read = utc(DateForm::OData, DateForm::UnixMillis);
+        for wrong in [
+            "/Date()/",
+            "/Date(+5)/",
+            "/Date(05)/",
+            "/Date(1795186800000+0100)/",
+            "Date(5)",
+        ] {
+            assert!(changed(&read, &text(wrong)).is_err(), "{wrong}");
+        }
+        let american = date(DateForm::American, DateForm::Iso);
+        assert_eq!(changed(&american, &text("11/20/2026")).unwrap(), r#""2026-11-20""#);
+    }
+
+    #[test]
     fn padding_comes_back_as_it_was_or_not_at_all() {
         let (strip, pad) = (
             Change::Strip { char: '0', width: 10 },
@@ -642,6 +792,7 @@ mod tests {
         let up = Change::Scale {
             by: Ratio::parse("1/100").unwrap(),
             round: None,
+            form: None,
         };
         assert_eq!(changed(&up, &number("19")).unwrap(), "0.19");
         assert_eq!(changed(&up, &text("19")).unwrap(), r#""0.19""#);

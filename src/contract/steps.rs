@@ -16,7 +16,7 @@ use super::spec::{
 };
 use crate::config::Spanned;
 use combined::{join, minor_units, paging, pattern, split, unit};
-use read::{dates, decimal, ends, expression, factor, grouping, pivot, single, table, yes_no};
+use read::{dates, decimal, ends, expression, factor, grouping, listed, pivot, single, table, yes_no};
 
 /// The steps of one type.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub(super) struct Steps<'a> {
     pub(super) eaches: Vec<Each<'a>>,
     /// Fields that hold one of several types.
     pub(super) variants: Vec<Variant<'a>>,
+    /// Whether empty text says nothing in the older and in the newer version, to the step that is being read.
+    empty: [bool; 2],
 }
 
 /// A field that is left out on one way, and where that is declared.
@@ -191,7 +193,7 @@ impl<'a> Steps<'a> {
             }
             OpSpec::Table(op) => {
                 if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref())
-                    && let Some((up, down)) = table(compiler, subject, op, (&from, &to), at)
+                    && let Some((up, down)) = table(compiler, subject, op, (&from, &to), self.empty, at)
                 {
                     self.moved(from, to, up, down, at);
                 }
@@ -234,13 +236,23 @@ impl<'a> Steps<'a> {
             OpSpec::Scale(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
                 if let Some(by) = factor(compiler, &op.by, at) {
-                    let scale = |by| Change::Scale { by, round: op.round };
-                    self.changed(ends, scale(by), scale(by.inverse()), at);
+                    let scale = |by, form| Change::Scale {
+                        by,
+                        round: op.round,
+                        form,
+                    };
+                    let older = op.newer.map(|newer| match newer {
+                        DecimalForm::Number => DecimalForm::String,
+                        DecimalForm::String => DecimalForm::Number,
+                    });
+                    self.changed(ends, scale(by, op.newer), scale(by.inverse(), older), at);
                 }
             }
-            OpSpec::Null(op) => {
+            OpSpec::Null(op) => self.nothing(compiler, subject, op, at),
+            OpSpec::List(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
-                self.nothing(compiler, ends, op, at);
+                let (up, down) = listed(compiler, op, at);
+                self.changed(ends, up, down, at);
             }
             OpSpec::Pivot(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
@@ -302,7 +314,7 @@ impl<'a> Steps<'a> {
             groups: Some((groups, op)),
             place: at,
         });
-        let (group, flatten) = grouping(op);
+        let (group, flatten) = grouping(op, groups);
         let (up, down) = match groups {
             SideSpec::Newer => (group, flatten),
             SideSpec::Older => (flatten, group),
@@ -345,8 +357,10 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn nothing(&mut self, compiler: &mut Compiler<'_>, ends: Option<(Path, Path)>, op: &NullSpec, at: (u32, u32)) {
-        let Some((from, to)) = ends else { return };
+    fn nothing(&mut self, compiler: &mut Compiler<'_>, subject: &Type<'_>, op: &NullSpec, at: (u32, u32)) {
+        let Some((from, to, up, down)) = self.something(compiler, subject, op, at) else {
+            return;
+        };
         if op.older == op.newer {
             compiler.mistake(
                 at,
@@ -368,8 +382,49 @@ impl<'a> Steps<'a> {
             let filled = value(op.older).map(|value| (from.clone(), Direction::Down, value, at));
             self.nothings.extend(filled);
         }
-        let change = |from, to| Change::Nothing { from, to };
-        self.moved(from, to, change(op.older, op.newer), change(op.newer, op.older), at);
+        let change = |from, to, then| Change::Nothing {
+            from,
+            to,
+            then: Box::new(then),
+        };
+        self.moved(
+            from,
+            to,
+            change(op.older, op.newer, up),
+            change(op.newer, op.older, down),
+            at,
+        );
+    }
+
+    /// What becomes of a value that may also say nothing: where it is, where it goes, and how it changes.
+    fn something(
+        &mut self,
+        compiler: &mut Compiler<'_>,
+        subject: &Type<'_>,
+        op: &NullSpec,
+        at: (u32, u32),
+    ) -> Option<(Path, Path, Change, Change)> {
+        let Some(step) = &op.step else {
+            let (from, to) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref())?;
+            return Some((from, to, Change::Keep, Change::Keep));
+        };
+        if op.path.is_some() || op.from.is_some() || op.to.is_some() {
+            let help = "leave `path`, `from` and `to` to the step under `of`";
+            compiler.mistake(at, "the place of the field is given twice", help);
+            return None;
+        }
+        let (moves, mistakes) = (self.moves.len(), compiler.mistakes.len());
+        if !matches!(**step, OpSpec::Null(_)) {
+            self.empty = [op.older == Nothing::Empty, op.newer == Nothing::Empty];
+            self.add_change(compiler, subject, step, at);
+            self.empty = [false; 2];
+        }
+        let changed = self.moves.drain(moves..).next();
+        if changed.is_none() && compiler.mistakes.len() == mistakes {
+            let help = "name a step that changes one value: `of: { table: { … } }`";
+            compiler.mistake(at, "this step under `of` does not change one value", help);
+        }
+        changed.map(|step| (step.from, step.to, step.up, step.down))
     }
 
     fn changed(&mut self, ends: Option<(Path, Path)>, up: Change, down: Change, at: (u32, u32)) {

@@ -4,6 +4,7 @@ mod http_level;
 mod messages;
 mod mistakes;
 mod operations;
+mod pairs;
 mod rules;
 mod steps;
 
@@ -117,6 +118,22 @@ fn a_version_of_three_thousand_operations_loads() {
     let faults = operations[2_999].check_request_body(&body);
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert_eq!(faults[0].at, "/amount");
+}
+
+/// All files of a folder and those inside it, by their names.
+pub(super) fn folder(folder: &Path) -> Vec<SourceFile> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::folder(&path));
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap().into();
+            files.push(SourceFile { path, text });
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files
 }
 
 fn headers(content_type: &'static str) -> HeaderMap {

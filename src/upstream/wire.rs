@@ -6,7 +6,7 @@ mod head;
 pub(super) use head::{RequestHead, response};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, Method, StatusCode};
 
 use chunked::{Chunks, last_chunk, next_chunk};
 
@@ -116,6 +116,30 @@ impl Received {
         }
     }
 }
+
+/// Reads all of a response out of bytes that arrive in pieces of a size, to compare: its status, its body, and whether
+/// its end was reached before they ended. Meant for tests.
+pub fn whole_response(method: &Method, bytes: &[u8], piece: usize) -> Result<Option<WholeResponse>, &'static str> {
+    let mut arrived = BytesMut::new();
+    let (mut head, mut data) = (None, Vec::new());
+    for piece in bytes.chunks(piece.max(1)) {
+        arrived.extend_from_slice(piece);
+        if head.is_none() {
+            head = response(&mut arrived, method)?.map(|head| (head.response.status(), head.body));
+        }
+        let Some((status, body)) = &mut head else { continue };
+        while let Some(part) = body.next(&mut arrived)? {
+            match part {
+                Part::Data(data_part) => data.extend_from_slice(&data_part),
+                Part::Trailers(_) | Part::End => return Ok(Some((*status, data, true))),
+            }
+        }
+    }
+    Ok(head.map(|(status, _)| (status, data, false)))
+}
+
+/// Status, body, and whether the body is whole.
+pub type WholeResponse = (StatusCode, Vec<u8>, bool);
 
 /// As many of the `left` bytes as have arrived.
 fn take(arrived: &mut BytesMut, left: &mut u64) -> Option<Part> {

@@ -96,6 +96,13 @@ impl World {
 
     /// The same, after `prepare` has changed files in the folder.
     pub(crate) async fn start_with(prepare: impl FnOnce(&Path)) -> Self {
+        let mut world = Self::without_gateway(prepare).await;
+        world.starts_gateway().await;
+        world
+    }
+
+    /// The back ends and the files alone.
+    pub(crate) async fn without_gateway(prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ports = Ports::free();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -117,7 +124,7 @@ impl World {
             .spawn()
             .unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let mut world = Self {
+        let world = Self {
             folder,
             ports,
             backends,
@@ -127,7 +134,6 @@ impl World {
         for offset in 0..5 {
             world.listens(ports.base + offset).await;
         }
-        world.starts_gateway().await;
         world
     }
 

@@ -23,6 +23,9 @@ fn main() {
         .unwrap();
     let order: Value = serde_json::from_str(&text).unwrap();
     assert!(validator.is_valid(&order));
+    if std::env::args().any(|argument| argument == "memory") {
+        return memory(&text, &schema);
+    }
     println!("serde_json, exact numbers, members in order");
     report("parse", || serde_json::from_str::<Value>(&text).unwrap());
     report("validate", || validator.is_valid(&order));
@@ -32,6 +35,43 @@ fn main() {
         assert!(validator.is_valid(&order));
         serde_json::to_string(&map(order)).unwrap()
     });
+}
+
+/// The most memory that an order of 10 MB takes, as a multiple of its size.
+fn memory(order: &str, schema: &Value) {
+    let mut schema = schema.clone();
+    let properties = &mut schema["components"]["schemas"]["Order"]["properties"];
+    properties["lines"].as_object_mut().unwrap().remove("maxItems");
+    let validator = jsonschema::options().build(&schema).unwrap();
+    let batch = batch(order);
+    let before = high_water();
+    let order: Value = serde_json::from_str(&batch).unwrap();
+    let parsed = high_water();
+    assert!(validator.is_valid(&order));
+    let written = serde_json::to_string(&map(order)).unwrap();
+    let times = |bytes: u64| 1.0 + (bytes - before) as f64 / batch.len() as f64;
+    println!(
+        "serde_json: an order of {} bytes, {} bytes in v3: at most {:.1} times its size, {:.1} once it is read",
+        batch.len(),
+        written.len(),
+        times(high_water()),
+        times(parsed)
+    );
+}
+
+/// The order of the benchmark with its lines repeated, 10 MB of it.
+fn batch(order: &str) -> String {
+    let (start, rest) = order.split_once("\"lines\": [").unwrap();
+    let (lines, end) = rest.split_once(']').unwrap();
+    let lines = vec![lines; 10_000_000 / lines.len()].join(",");
+    format!("{start}\"lines\": [{lines}]{end}")
+}
+
+/// The most memory this process has had at once, in bytes.
+fn high_water() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 fn map(mut order: Value) -> Value {

@@ -54,10 +54,22 @@ fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
             _ => Refusal::Fault,
         },
         Some(OpSpec::Date(op)) => {
-            let form = if way == Direction::Up { op.older } else { op.newer };
+            let (form, to) = match way {
+                Direction::Up => (op.older, op.newer),
+                Direction::Down => (op.newer, op.older),
+            };
             match value {
+                // Part of a second where the other version counts seconds.
+                Some(Sample::Str(text)) if to.is_instant() && text.contains('.') && starts_with_day(text) => {
+                    Refusal::Declared
+                }
                 Some(Sample::Str(text)) if has_form(text, form) => Refusal::Inherent,
-                Some(Sample::Str(_)) => Refusal::Open,
+                // Beyond the years that a calendar has.
+                Some(Sample::Num(text)) if is_counted(form) => match crate::json::Decimal::parse(text) {
+                    Some(number) if number.scale() == 0 => Refusal::Inherent,
+                    _ => Refusal::Open,
+                },
+                Some(Sample::Str(_)) if !is_counted(form) => Refusal::Open,
                 _ => Refusal::Fault,
             }
         }
@@ -78,6 +90,7 @@ fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
         Some(OpSpec::Pad(op)) => padding(op.char, op.width, way == Direction::Down, value),
         Some(OpSpec::Split(op)) if way == Direction::Up => too_many(&op.separator, op.more, op.to.len(), value),
         Some(OpSpec::Join(op)) if way == Direction::Down => too_many(&op.separator, op.more, op.from.len(), value),
+        Some(OpSpec::Null(op)) if op.step.is_some() => one(op.step.as_deref(), way, value),
         // A value that would be taken for nothing, a name that stands twice, an offset between two pages.
         Some(OpSpec::Null(_) | OpSpec::Pivot(_) | OpSpec::Paging(_)) => Refusal::Inherent,
         // They read what their schema may be wider than.
@@ -88,6 +101,7 @@ fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
             | OpSpec::Scale(_)
             | OpSpec::Split(_)
             | OpSpec::Join(_)
+            | OpSpec::List(_)
             | OpSpec::Pattern(_)
             | OpSpec::MinorUnits(_)
             | OpSpec::Unit(_)
@@ -130,6 +144,11 @@ fn padding(char: char, width: u8, is_stripped: bool, value: Option<&Sample>) -> 
     }
 }
 
+/// Whether a form is a number.
+fn is_counted(form: DateForm) -> bool {
+    matches!(form, DateForm::Unix | DateForm::UnixMillis)
+}
+
 /// Written as the form wants it, whether or not there is such a day.
 fn has_form(text: &str, form: DateForm) -> bool {
     let digits = |positions: &[usize]| positions.iter().all(|at| text.as_bytes()[*at].is_ascii_digit());
@@ -140,6 +159,14 @@ fn has_form(text: &str, form: DateForm) -> bool {
         DateForm::Iso => {
             text.len() == 10 && digits(&[0, 1, 2, 3, 5, 6, 8, 9]) && &text[4..5] == "-" && &text[7..8] == "-"
         }
+        DateForm::American => {
+            text.len() == 10 && digits(&[0, 1, 3, 4, 6, 7, 8, 9]) && &text[2..3] == "/" && &text[5..6] == "/"
+        }
+        DateForm::OData => {
+            let millis = text.strip_prefix("/Date(").and_then(|rest| rest.strip_suffix(")/"));
+            millis.is_some_and(|millis| millis.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()))
+        }
+        DateForm::Unix | DateForm::UnixMillis => false,
         DateForm::Compact => text.len() == 8 && digits(&[0, 1, 2, 3, 4, 5, 6, 7]),
         // Beyond the years that a calendar has.
         DateForm::Timestamp => {
@@ -155,9 +182,16 @@ fn has_form(text: &str, form: DateForm) -> bool {
     }
 }
 
+fn starts_with_day(text: &str) -> bool {
+    text.get(..10).is_some_and(|day| has_form(day, DateForm::Iso))
+}
+
 /// Why a difference is what the author asked for, if a step says so: a phrase.
 pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, difference: &Difference) -> Option<String> {
-    let op = spot.op?;
+    permits_step(sheet, spot.op?, first, difference)
+}
+
+fn permits_step(sheet: &Sheet<'_>, op: &OpSpec, first: Direction, difference: &Difference) -> Option<String> {
     let up = first == Direction::Up;
     match op {
         OpSpec::Drop(_) if up => Some("dropped".to_owned()),
@@ -186,9 +220,12 @@ pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, diff
         OpSpec::Case(op) if op.older == LetterCase::Any => Some("letters change".to_owned()),
         OpSpec::Trim(_) => Some("without white space at its ends".to_owned()),
         OpSpec::Scale(op) => op.round.map(|digits| format!("rounded to {digits} digits")),
-        OpSpec::Null(_) => matches!(difference.kind, Change::Lost | Change::Added | Change::Changed)
-            .then(|| "says nothing in another way".to_owned()),
+        OpSpec::Null(op) => matches!(difference.kind, Change::Lost | Change::Added | Change::Changed)
+            .then(|| "says nothing in another way".to_owned())
+            .filter(|_| op.step.is_none() || difference.kind != Change::Changed)
+            .or_else(|| permits_step(sheet, op.step.as_deref()?, first, difference)),
         OpSpec::Unit(op) if up => Some(format!("comes back in {}", op.back)),
+        OpSpec::Unit(op) => op.round.map(|digits| format!("rounded to {digits} digits")),
         OpSpec::Count(op) if (op.side == SideSpec::Newer) != up => Some("counted anew".to_owned()),
         OpSpec::Sum(op) if (op.side == SideSpec::Newer) != up => Some("added up anew".to_owned()),
         OpSpec::Expr(op) if up && op.from.is_some() || !up && op.to.is_some() => Some("computed anew".to_owned()),
@@ -212,8 +249,12 @@ pub(super) fn permits(sheet: &Sheet<'_>, spot: &Spot<'_>, first: Direction, diff
 
 /// Whether text that reads as the same number or instant is only written differently there.
 pub(super) fn rewrites_text(op: Option<&OpSpec>) -> bool {
+    let inner = match op {
+        Some(OpSpec::Null(op)) => op.step.as_deref(),
+        _ => op,
+    };
     matches!(
-        op,
+        inner,
         Some(
             OpSpec::Decimal(_)
                 | OpSpec::Date(_)
@@ -249,6 +290,7 @@ pub(super) fn name(op: &OpSpec) -> &'static str {
         OpSpec::Null(_) => "null",
         OpSpec::Split(_) => "split",
         OpSpec::Join(_) => "join",
+        OpSpec::List(_) => "list",
         OpSpec::Pattern(_) => "pattern",
         OpSpec::MinorUnits(_) => "minorUnits",
         OpSpec::Unit(_) => "unit",

@@ -279,7 +279,7 @@ impl<'s> Base<'s> {
 }
 
 /// The fields a step names in the older and in the newer version.
-pub(super) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
+pub(in crate::contract) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
     match op {
         OpSpec::Move(op) => (vec![&op.from], vec![&op.to]),
         OpSpec::Copy(op) => (Vec::new(), vec![&op.to]),
@@ -296,7 +296,11 @@ pub(super) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
         OpSpec::Case(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Trim(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Scale(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
-        OpSpec::Null(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Null(op) => match &op.step {
+            Some(step) => ends(step),
+            None => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        },
+        OpSpec::List(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Pivot(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Variant(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Split(op) => (vec![&op.from], op.to.iter().map(String::as_str).collect()),

@@ -3,24 +3,7 @@ mod faults;
 use super::*;
 
 fn folder(name: &str) -> Vec<SourceFile> {
-    fn walk(folder: &std::path::Path, files: &mut Vec<SourceFile>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, files);
-            } else {
-                let text = std::fs::read_to_string(&path).unwrap();
-                files.push(SourceFile {
-                    path,
-                    text: text.into(),
-                });
-            }
-        }
-    }
-    let mut files = Vec::new();
-    walk(&std::path::Path::new("contracts").join(name), &mut files);
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    files
+    crate::contract::tests::folder(&std::path::Path::new("contracts").join(name))
 }
 
 fn checked(name: &str, files: &[SourceFile], cases: usize) -> Report {

@@ -462,7 +462,7 @@ impl<'a> Run<'a> {
                 self.value(value, walk, Some(scope))?;
                 self.out.end(begun);
             }
-            (Change::Nothing { from, to }, _) => return self.nothing(value, (*from, *to), walk, scope),
+            (Change::Nothing { from, to, then }, _) => return self.nothing(value, (*from, *to), then, walk, scope),
             // Null has no code, no digits and no date. Whether it may stand there, the target's schema says.
             (_, Kind::Null) => self.out.null(),
             (Change::Single { more, separator }, Kind::Array) => {
@@ -478,6 +478,8 @@ impl<'a> Run<'a> {
                     _ => self.value(first, walk, Some(scope))?,
                 }
             }
+            (Change::Apart { separator }, Kind::String) => self.apart(value, separator)?,
+            (Change::Together { separator }, Kind::Array) => self.together(value, separator)?,
             (Change::Pivot(pair), Kind::Array) => self.pivot(value, pair)?,
             (Change::Unpivot(pair), Kind::Object) => self.unpivot(value, pair),
             (Change::Group(grouping), Kind::Array) => self.group(value, grouping, walk, scope)?,
@@ -511,6 +513,7 @@ impl<'a> Run<'a> {
         &mut self,
         value: Value<'a>,
         (from, to): (Nothing, Nothing),
+        then: &'a Change,
         walk: &Walk,
         scope: &Scope<'_, 'a>,
     ) -> Result<bool, Fault> {
@@ -528,7 +531,7 @@ impl<'a> Run<'a> {
         } else if is(to) {
             return Err(Fault::at(value, "a value that would be taken for none on the way back"));
         } else {
-            self.value(value, walk, Some(scope))?;
+            return self.changed(value, then, walk, scope);
         }
         Ok(true)
     }

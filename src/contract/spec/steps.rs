@@ -53,6 +53,8 @@ pub enum OpSpec {
     Split(SplitSpec),
     /// Several fields become one text; on the way back it is split.
     Join(JoinSpec),
+    /// One text becomes a list of texts, however many; on the way back they are joined.
+    List(ListSpec),
     /// Reads texts by patterns and writes others with the same parts.
     Pattern(PatternSpec),
     /// An amount becomes a whole number of its currency's smallest unit, and back.
@@ -282,7 +284,8 @@ pub struct DateSpec {
     pub older: DateForm,
     /// How the newer version writes it.
     pub newer: DateForm,
-    /// Where the day is a day, such as `Europe/Berlin`. Needed between a day and a point in time.
+    /// Where the day is a day, such as `Europe/Berlin`. Needed between a day and a point in time; between two points in
+    /// time, it is the zone in which RFC 3339 is written (UTC by default).
     #[serde(default)]
     pub timezone: Option<String>,
     /// The time of day a day becomes, such as `18:00`. Needed where a day becomes a point in time.
@@ -305,6 +308,25 @@ pub enum DateForm {
     /// A point in time with its offset from UTC: `2026-11-20T18:00:00+01:00` (RFC 3339).
     #[serde(rename = "rfc3339")]
     Timestamp,
+    /// `11/20/2026`
+    #[serde(rename = "MM/dd/yyyy")]
+    American,
+    /// A point in time as a number, in whole seconds since 1970: `1763658000`.
+    #[serde(rename = "unix")]
+    Unix,
+    /// A point in time as a number, in whole milliseconds since 1970: `1763658000000`.
+    #[serde(rename = "unixMillis")]
+    UnixMillis,
+    /// A point in time as `OData` 2 writes it, in milliseconds: `/Date(1763658000000)/`.
+    #[serde(rename = "odata")]
+    OData,
+}
+
+impl DateForm {
+    /// Whether it tells a point in time, and not a day.
+    pub(in crate::contract) fn is_instant(self) -> bool {
+        matches!(self, Self::Timestamp | Self::Unix | Self::UnixMillis | Self::OData)
+    }
 }
 
 /// `strip: { from: customerNo, to: customer.id, char: "0", width: 10 }`
@@ -339,10 +361,19 @@ pub struct BoolSpec {
     /// The field in the newer version.
     #[serde(default)]
     pub to: Option<String>,
-    /// What the older version writes for true.
+    /// The code for true.
     pub yes: Scalar,
-    /// What the older version writes for false.
+    /// The code for false.
     pub no: Scalar,
+    /// Which version has the codes: the older one by default. The other has true and false.
+    #[serde(default = "BoolSpec::default_codes")]
+    pub codes: SideSpec,
+}
+
+impl BoolSpec {
+    fn default_codes() -> SideSpec {
+        SideSpec::Older
+    }
 }
 
 /// `case: { path: country, older: lower, newer: upper }`
@@ -412,6 +443,9 @@ pub struct ScaleSpec {
     /// exact result cannot be translated.
     #[serde(default)]
     pub round: Option<u8>,
+    /// What the newer version has, where the older one has the other: text or a number. By default the form stays.
+    #[serde(default, rename = "as")]
+    pub newer: Option<DecimalForm>,
 }
 
 /// A decimal number, or a fraction of two: `0.45359237`, `1/1000`.
@@ -481,6 +515,10 @@ pub struct NullSpec {
     pub older: Nothing,
     /// How the newer version says nothing.
     pub newer: Nothing,
+    /// A step that changes the value where there is one. It says where the field is, then.
+    #[serde(default, rename = "of")]
+    #[schemars(with = "Option<OpSpec>")]
+    pub step: Option<Box<OpSpec>>,
 }
 
 /// A way of saying nothing.
@@ -538,6 +576,38 @@ pub enum MoreParts {
     Error,
     /// The last field takes the rest.
     Last,
+}
+
+/// `list: { from: tags, to: labels, separator: ', ' }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Stands between the items of the text.
+    #[schemars(length(min = 1))]
+    pub separator: String,
+    /// Which form the older version has: text (the default) or a list.
+    #[serde(default)]
+    pub older: ListForm,
+}
+
+/// A form of several texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListForm {
+    /// `"spring, sale"`
+    #[default]
+    Text,
+    /// `["spring","sale"]`
+    List,
 }
 
 /// `pattern: { older: { orderKey: '{country}-{number}' }, newer: { country: '{country}', number: '{number}' },

@@ -7,13 +7,14 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use crate::contract::arithmetic::Ratio;
+use crate::contract::check::ends as ends_of;
 use crate::contract::compile::{Compiler, Type, path};
 use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Pair, YesNo};
 use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{
-    BoolSpec, DateForm, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, PivotSpec, TableSpec,
-    WrapSpec,
+    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, PivotSpec,
+    SideSpec, TableSpec, WrapSpec,
 };
 use crate::expression::{Environment, Expression};
 use crate::json::MemberName;
@@ -64,18 +65,15 @@ pub(super) fn decimal(compiler: &mut Compiler<'_>, op: &DecimalSpec, at: (u32, u
 }
 
 pub(super) fn dates(compiler: &mut Compiler<'_>, op: &DateSpec, at: (u32, u32)) -> Option<(Change, Change)> {
-    let instants = [op.older, op.newer]
-        .iter()
-        .filter(|form| **form == DateForm::Timestamp)
-        .count();
-    if instants == 2 {
+    if op.older == op.newer {
         compiler.mistake(
             at,
-            "both versions write points in time",
-            "use `move`: they are carried as they are",
+            "both versions write the date in the same form",
+            "use `move`, or no step at all: it is carried as it is",
         );
         return None;
     }
+    let is_joined = op.older.is_instant() != op.newer.is_instant();
     let timezone = match &op.timezone {
         Some(name) => {
             if let Ok(zone) = TimeZone::get(name) {
@@ -89,7 +87,7 @@ pub(super) fn dates(compiler: &mut Compiler<'_>, op: &DateSpec, at: (u32, u32)) 
                 return None;
             }
         }
-        None if instants == 0 => TimeZone::UTC,
+        None if !is_joined => TimeZone::UTC,
         None => {
             let help = "say where the day is a day: `timezone: Europe/Berlin`";
             compiler.mistake(at, "a day and a point in time are joined without a time zone", help);
@@ -105,7 +103,7 @@ pub(super) fn dates(compiler: &mut Compiler<'_>, op: &DateSpec, at: (u32, u32)) 
             };
             time
         }
-        None if instants == 0 => Time::midnight(),
+        None if !is_joined => Time::midnight(),
         None => {
             let help = "a day needs one to become a point in time: `time: '18:00'`";
             compiler.mistake(at, "there is no inverse without a time of day", help);
@@ -128,6 +126,7 @@ pub(super) fn table(
     subject: &Type<'_>,
     op: &TableSpec,
     (from, to): (&Path, &Path),
+    empty: [bool; 2],
     at: (u32, u32),
 ) -> Option<(Change, Change)> {
     let spec = compiler.spec;
@@ -182,7 +181,9 @@ pub(super) fn table(
         let missing = listed
             .into_iter()
             .flatten()
-            .filter(|code| !codes.rows.contains_key(code.as_str()) && !misses.contains_key("*"));
+            .filter(|code| !codes.rows.contains_key(code.as_str()) && !misses.contains_key("*"))
+            // Empty text is no code where it says nothing.
+            .filter(|code| !code.is_empty() || !empty[position]);
         for code in missing {
             mistakes.push((
                 format!(
@@ -223,14 +224,18 @@ pub(super) fn yes_no(compiler: &mut Compiler<'_>, op: &BoolSpec, at: (u32, u32))
         compiler.mistake(
             at,
             "`yes` and `no` are the same",
-            "give the two codes of the older version",
+            "give the two codes that stand for true and false",
         );
     }
     let codes = Arc::new(YesNo {
         yes: op.yes.clone(),
         no: op.no.clone(),
     });
-    (Change::ToBool(codes.clone()), Change::FromBool(codes))
+    let (truth, code) = (Change::ToBool(codes.clone()), Change::FromBool(codes));
+    match op.codes {
+        SideSpec::Older => (truth, code),
+        SideSpec::Newer => (code, truth),
+    }
 }
 
 pub(super) fn factor(compiler: &mut Compiler<'_>, written: &Factor, at: (u32, u32)) -> Option<Ratio> {
@@ -280,6 +285,26 @@ pub(super) fn expression(
     }
 }
 
+/// The way of a text to a list of texts, and back.
+pub(super) fn listed(compiler: &mut Compiler<'_>, op: &ListSpec, at: (u32, u32)) -> (Change, Change) {
+    if op.separator.is_empty() {
+        compiler.mistake(
+            at,
+            "the separator is empty",
+            "give the text between the items: `separator: ', '`",
+        );
+    }
+    let separator: Arc<str> = op.separator.as_str().into();
+    let apart = Change::Apart {
+        separator: separator.clone(),
+    };
+    let together = Change::Together { separator };
+    match op.older {
+        ListForm::Text => (apart, together),
+        ListForm::List => (together, apart),
+    }
+}
+
 /// The way from a list to an object, and back.
 pub(super) fn pivot(op: &PivotSpec) -> (Change, Change) {
     let pair = Arc::new(Pair {
@@ -291,7 +316,19 @@ pub(super) fn pivot(op: &PivotSpec) -> (Change, Change) {
 }
 
 /// The way from a flat list to groups, and back.
-pub(super) fn grouping(op: &GroupSpec) -> (Change, Change) {
+pub(super) fn grouping(op: &GroupSpec, groups: SideSpec) -> (Change, Change) {
+    // Steps may have it stand elsewhere in the items of a group.
+    let in_group = |member: &String| {
+        let mut ends = op.ops.iter().map(|written| ends_of(&written.value));
+        let moved = ends.find_map(|(older, newer)| {
+            let (flat, grouped) = match groups {
+                SideSpec::Newer => (older, newer),
+                SideSpec::Older => (newer, older),
+            };
+            flat.contains(&member.as_str()).then(|| grouped.first().copied())?
+        });
+        path(moved.unwrap_or(member))
+    };
     let by = op.by.iter().map(|(item, group)| GroupedBy {
         item_name: item.as_str().into(),
         group_name: group.as_str().into(),
@@ -302,7 +339,7 @@ pub(super) fn grouping(op: &GroupSpec) -> (Change, Change) {
         by: by.collect(),
         items: MemberName::new(&op.items),
         items_name: op.items.as_str().into(),
-        order_by: op.order_by.as_deref().map(Into::into),
+        order_by: op.order_by.as_ref().map(in_group),
     });
     (Change::Group(grouping.clone()), Change::Flatten(grouping))
 }

@@ -9,6 +9,42 @@ use crate::contract::convert::{Grouping, Pair};
 use crate::json::{Decimal, Kind, MemberName, Value};
 
 impl<'a> Run<'a> {
+    /// One text to a list of texts.
+    pub(super) fn apart(&mut self, value: Value<'a>, separator: &str) -> Result<(), Fault> {
+        let text = value.as_str().unwrap_or_default();
+        let begun = self.out.begin_array();
+        for item in text.split(separator).filter(|_| !text.is_empty()) {
+            if item.is_empty() {
+                return Err(Fault::at(value, format!("{} has an empty item", shown_text(&text))));
+            }
+            self.out.element(begun);
+            self.out.string(item);
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+
+    /// A list of texts to one.
+    pub(super) fn together(&mut self, list: Value<'a>, separator: &str) -> Result<(), Fault> {
+        let mut joined = String::new();
+        for (position, item) in list.elements().enumerate() {
+            let text = item
+                .as_str()
+                .ok_or_else(|| Fault::at(item, "something else where text is expected"))?;
+            if position > 0 {
+                joined.push_str(separator);
+            }
+            joined.push_str(&text);
+            // Separators may come about where two texts meet, too.
+            if text.is_empty() || joined.split(separator).count() != position + 1 {
+                let detail = format!("{} could not be told apart from its neighbours", shown_text(&text));
+                return Err(Fault::at(item, detail));
+            }
+        }
+        self.out.string(&joined);
+        Ok(())
+    }
+
     /// A list of names and values to an object.
     pub(super) fn pivot(&mut self, list: Value<'a>, pair: &Pair) -> Result<(), Fault> {
         let [key, member] = &pair.names;
@@ -140,7 +176,8 @@ impl<'a> Run<'a> {
         }
         if let Some(member) = &grouping.order_by {
             // Sorting is stable: items without the member stay where their groups put them, behind the others.
-            rows.sort_by(|(_, one), (_, other)| order(one.get(member), other.get(member)));
+            let by = |item: Value<'a>| member.iter().try_fold(item, |value, name| value.get(name));
+            rows.sort_by(|(_, one), (_, other)| order(by(*one), by(*other)));
         }
         let begun = self.out.begin_array();
         for (given, item) in rows {
