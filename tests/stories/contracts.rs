@@ -46,7 +46,7 @@ fn a_change_that_breaks_channels_fails_the_pipeline_and_says_where() {
         "{report}"
     );
     assert!(report.contains("request-body-max-length-lowered"), "{report}");
-    assert!(report.contains("v2/openapi.yaml:161:"), "{report}");
+    assert!(report.contains("v2/openapi.yaml:165:"), "{report}");
     assert!(
         report.contains("safe      201 body remark"),
         "what is received only got shorter: {report}"
