@@ -269,6 +269,7 @@ impl Codes {
 
 fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Cow<'_, str>, String> {
     let digits = scale.filter(|_| pad).map(usize::from);
+    let text = without_sign_of_zero(text);
     let is_plain = !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
     let fraction = fraction_digits(&text);
     // Nearly all amounts are written as they are wanted.
@@ -284,6 +285,16 @@ fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Co
         .plain(digits)
         .ok_or_else(|| format!("{} has more digits than can be written out", shown(&text)))?;
     Ok(Cow::Owned(plain))
+}
+
+/// `-0.00` is nothing less than `0.00`, and no pattern of amounts expects it.
+fn without_sign_of_zero(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_signed = text.starts_with('-') && Decimal::parse(&text).is_some_and(|number| !number.is_negative());
+    match text {
+        Cow::Borrowed(text) if is_signed => Cow::Borrowed(&text[1..]),
+        Cow::Owned(text) if is_signed => Cow::Owned(text[1..].to_owned()),
+        text => text,
+    }
 }
 
 fn text_to_number(text: Cow<'_, str>, scale: Option<u8>) -> Result<Cow<'_, str>, String> {
@@ -317,6 +328,10 @@ impl DateChange {
         if self.from == DateForm::Timestamp {
             let instant: Timestamp = text.parse().map_err(|_| wrong())?;
             let local = instant.to_zoned(self.timezone.clone());
+            if local.year() < 0 {
+                // Before the year 0 by the local calendar: no form has a sign.
+                return Err(wrong());
+            }
             return Ok(write_date(local.date(), self.to));
         }
         let date = read_date(text, self.from).ok_or_else(wrong)?;
