@@ -48,7 +48,7 @@ pub const PROVING: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Documents for each kind of body and direction. With none, only what is found without drawing any is told.
     pub cases: usize,
-    /// How long is looked for proofs. What is not decided by then is not proved.
+    /// How long is looked for proofs, all threads together. What is not decided by then is not proved.
     pub proving: Duration,
     /// Where the draws begin; by default a hash of what is checked.
     pub seed: Option<u64>,
@@ -109,7 +109,8 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
     }
     progress.all.store(work.len() * options.cases, Ordering::Relaxed);
     progress.to_prove.store(work.len(), Ordering::Relaxed);
-    let deadline = started + options.proving;
+    // Milliseconds that were spent on proofs, by all threads together.
+    let spent = AtomicUsize::new(0);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(work.len()));
     std::thread::scope(|scope| {
@@ -125,7 +126,11 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
                     let advance = |documents| {
                         progress.done.fetch_add(documents, Ordering::Relaxed);
                     };
-                    let statics = prove::prove(lens, deadline);
+                    let begun = Instant::now();
+                    let before = Duration::from_millis(spent.load(Ordering::Relaxed) as u64);
+                    let statics = prove::prove(lens, begun + options.proving.saturating_sub(before));
+                    let took = usize::try_from(begun.elapsed().as_millis()).unwrap_or(usize::MAX);
+                    spent.fetch_add(took, Ordering::Relaxed);
                     progress.proved.fetch_add(1, Ordering::Relaxed);
                     let seen = runner.run(options.cases, own, (&replayed, &statics), &advance);
                     results
