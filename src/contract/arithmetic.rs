@@ -34,6 +34,25 @@ impl Ratio {
         }
     }
 
+    /// Whether it keeps the sign.
+    pub(super) fn is_positive(self) -> bool {
+        self.numerator.is_sign_negative() == self.denominator.is_sign_negative()
+    }
+
+    /// How many digits after the point it adds at most; none if some products have no end.
+    pub(super) fn digits(self) -> Option<u32> {
+        let divisor = self.denominator.mantissa().unsigned_abs();
+        let mut dividend = self.numerator.mantissa().unsigned_abs();
+        let finer = i64::from(self.numerator.scale()) - i64::from(self.denominator.scale());
+        for digits in 0..=28_u32 {
+            if dividend.is_multiple_of(divisor) {
+                return u32::try_from((i64::from(digits) + finer).max(0)).ok();
+            }
+            dividend = dividend.checked_mul(10)?;
+        }
+        None
+    }
+
     fn is_one(self) -> bool {
         self.numerator == self.denominator
     }

@@ -1,5 +1,6 @@
-//! The proof of a mapping before it goes live: documents drawn from both versions' schemas, sent through the engine
-//! that serves requests, held against the other version, and back.
+//! The proof of a mapping before it goes live, in two halves. One follows the schemas through the steps, for every
+//! document there can be (`prove`). The other draws documents from both versions' schemas, sends them through the engine
+//! that serves requests, holds them against the other version, and brings them back (`run`).
 //!
 //! What is found is matched with what the mapping says of itself: a loss that is declared, a code that is refused on
 //! purpose, a day that does not exist. The rest is an error, or has to be accepted by name.
@@ -10,18 +11,20 @@ mod generate;
 mod judge;
 mod locate;
 mod proof;
+mod prove;
 mod render;
 mod report;
 mod run;
 mod sample;
 mod shrink;
 mod stored;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::spec::MappingSpec;
 use super::{Contract, openapi};
@@ -31,18 +34,23 @@ use locate::Sheet;
 pub(super) use locate::ends;
 pub use proof::{Proof, ProofFault, RECORD, files_with, is_needed, verify};
 pub use render::{Style, render};
-pub use report::{Finding, LensReport, Report, Standing, Verdict, Way, Weight};
+pub use report::{Finding, LensReport, Places, Report, Standing, Unproved, Verdict, Way, Weight};
 use run::Runner;
 use stored::Stored;
 
 /// Documents that each kind of body is tested with, in each direction, unless something else is asked for.
 pub const CASES: usize = 20_000;
 
+/// How long all of a contract is looked at without documents, unless something else is asked for.
+pub const PROVING: Duration = Duration::from_secs(30);
+
 /// How a contract is checked.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Documents for each kind of body and direction.
+    /// Documents for each kind of body and direction. With none, only what is found without drawing any is told.
     pub cases: usize,
+    /// How long is looked for proofs, all threads together. What is not decided by then is not proved.
+    pub proving: Duration,
     /// Where the draws begin; by default a hash of what is checked.
     pub seed: Option<u64>,
     /// Findings that somebody has looked at, by id.
@@ -55,6 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cases: CASES,
+            proving: PROVING,
             seed: None,
             accepted: BTreeSet::new(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
@@ -67,6 +76,8 @@ impl Default for Options {
 pub struct Progress {
     done: AtomicUsize,
     all: AtomicUsize,
+    proved: AtomicUsize,
+    to_prove: AtomicUsize,
 }
 
 impl Progress {
@@ -74,6 +85,12 @@ impl Progress {
     pub fn now(&self) -> (u64, u64) {
         let read = |number: &AtomicUsize| number.load(Ordering::Relaxed) as u64;
         (read(&self.done), read(&self.all))
+    }
+
+    /// Kinds of bodies that were looked at without documents, and how many there are.
+    pub fn proved(&self) -> (usize, usize) {
+        let read = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        (read(&self.proved), read(&self.to_prove))
     }
 }
 
@@ -92,6 +109,9 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
         work.extend(lenses(contract, from, to));
     }
     progress.all.store(work.len() * options.cases, Ordering::Relaxed);
+    progress.to_prove.store(work.len(), Ordering::Relaxed);
+    // Milliseconds that were spent on proofs, by all threads together.
+    let spent = AtomicUsize::new(0);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(work.len()));
     std::thread::scope(|scope| {
@@ -107,11 +127,17 @@ pub fn check(contract: &Contract, files: &[SourceFile], options: &Options, progr
                     let advance = |documents| {
                         progress.done.fetch_add(documents, Ordering::Relaxed);
                     };
-                    let seen = runner.run(options.cases, own, &replayed, &advance);
+                    let begun = Instant::now();
+                    let before = Duration::from_millis(spent.load(Ordering::Relaxed) as u64);
+                    let statics = prove::prove(lens, begun + options.proving.saturating_sub(before));
+                    let took = usize::try_from(begun.elapsed().as_millis()).unwrap_or(usize::MAX);
+                    spent.fetch_add(took, Ordering::Relaxed);
+                    progress.proved.fetch_add(1, Ordering::Relaxed);
+                    let seen = runner.run(options.cases, own, (&replayed, &statics), &advance);
                     results
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .push((index, seen));
+                        .push((index, (seen, statics)));
                 }
             });
         }

@@ -1,6 +1,7 @@
 //! Steps that turn several values into several others: names, order keys, amounts with their currency, pages.
 
 mod currency;
+mod image;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,11 +11,12 @@ use regex::Regex;
 
 use super::arithmetic::{self, Ratio};
 use super::convert::{Plain, shown};
+use super::program::Abstract;
 use super::spec::{DecimalForm, MoreParts};
 use crate::json::{Kind, Value};
 
 /// Turns values into others, in one direction.
-pub(super) trait Combination: fmt::Debug + Send + Sync {
+pub(super) trait Combination: Abstract + fmt::Debug + Send + Sync {
     /// `taken` are the values of its fields, at least one of them present and none `null`; `seen` the texts of values
     /// that stay where they are. One result for each field it fills. The error is a phrase that names the value.
     fn combine(&self, taken: &[Option<Value<'_>>], seen: &[Option<Cow<'_, str>>]) -> Result<Made, String>;
@@ -104,6 +106,8 @@ pub(super) struct Template {
     written: Box<str>,
     /// Literal text and names of parts, in turns: text, part, text.
     pieces: Vec<Piece>,
+    /// The regular expressions of its parts.
+    expressions: BTreeMap<Box<str>, Box<str>>,
     regex: Regex,
 }
 
@@ -117,6 +121,7 @@ impl Template {
     /// Reads `{part}` texts. Each part has its regular expression. The error is a phrase.
     pub(super) fn parse(written: &str, parts: &BTreeMap<String, String>) -> Result<Self, String> {
         let mut pieces = Vec::new();
+        let mut expressions = BTreeMap::new();
         let mut regex = "^(?:".to_owned();
         let mut rest = written;
         while let Some((literal, after)) = rest.split_once('{') {
@@ -139,6 +144,7 @@ impl Template {
             }
             regex.push_str(&regex::escape(literal));
             regex.extend(["(?<", name, ">", expression, ")"]);
+            expressions.insert(name.into(), expression.as_str().into());
             pieces.push(Piece::Literal(literal.into()));
             pieces.push(Piece::Part(name.into()));
             rest = after;
@@ -152,6 +158,7 @@ impl Template {
         Ok(Self {
             written: written.into(),
             pieces,
+            expressions,
             regex,
         })
     }
@@ -162,6 +169,11 @@ impl Template {
             Piece::Part(name) => Some(&**name),
             Piece::Literal(_) => None,
         })
+    }
+
+    /// The regular expression of a part.
+    fn expression(&self, part: &str) -> &str {
+        self.expressions.get(part).map_or("", |expression| expression)
     }
 
     fn read<'t>(&'t self, text: &'t str) -> Option<Vec<(&'t str, &'t str)>> {

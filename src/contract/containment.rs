@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use canon::Canon;
-use conj::Conj;
-use side::Side;
+pub(super) use conj::{Conj, ConjKey};
+pub(super) use regular::{Automaton, shortest};
+pub(super) use side::Side;
+pub(super) use types::Types;
 use walk::{Known, Walk};
 
 /// How long one comparison may take, unless somebody says otherwise.
@@ -59,6 +61,8 @@ pub enum Answer {
 pub struct Difference {
     /// Where in the value, as people write it: `lines[].uom`; empty for the whole value.
     pub at: String,
+    /// The same as names and positions in the document that shows it: `lines`, `0`, `uom`.
+    pub path: Vec<String>,
     /// The keyword that refuses: `maxLength`; `false` where nothing is admitted.
     pub keyword: String,
     /// Pointer of the schema that admits, in its document.

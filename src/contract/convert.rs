@@ -301,6 +301,7 @@ impl Codes {
 
 fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Cow<'_, str>, String> {
     let digits = scale.filter(|_| pad).map(usize::from);
+    let text = without_sign_of_zero(text);
     let is_plain = !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
     let fraction = fraction_digits(&text);
     // Nearly all amounts are written as they are wanted.
@@ -316,6 +317,16 @@ fn number_to_text(text: Cow<'_, str>, scale: Option<u8>, pad: bool) -> Result<Co
         .plain(digits)
         .ok_or_else(|| format!("{} has more digits than can be written out", shown(&text)))?;
     Ok(Cow::Owned(plain))
+}
+
+/// `-0.00` is nothing less than `0.00`, and no pattern of amounts expects it.
+fn without_sign_of_zero(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_signed = text.starts_with('-') && Decimal::parse(&text).is_some_and(|number| !number.is_negative());
+    match text {
+        Cow::Borrowed(text) if is_signed => Cow::Borrowed(&text[1..]),
+        Cow::Owned(text) if is_signed => Cow::Owned(text[1..].to_owned()),
+        text => text,
+    }
 }
 
 fn text_to_number(text: Cow<'_, str>, scale: Option<u8>) -> Result<Cow<'_, str>, String> {
@@ -347,13 +358,16 @@ impl DateChange {
     fn apply(&self, value: Value<'_>) -> Result<Plain<'static>, String> {
         let text = value.as_str().unwrap_or_else(|| Cow::Borrowed(value.raw()));
         let wrong = || format!("{} is not a date written as {}", shown(&text), form(self.from));
-        let is_number = matches!(self.from, DateForm::Unix | DateForm::UnixMillis);
-        if is_number != (value.kind() == Kind::Number) {
+        if self.from.is_number() != (value.kind() == Kind::Number) {
             return Err(wrong());
         }
         if self.from.is_instant() {
             let instant = read_instant(&text, self.from).ok_or_else(wrong)?;
             let local = instant.to_zoned(self.timezone.clone());
+            if local.year() < 0 {
+                // Before the year 0 by the local calendar: no form has a sign.
+                return Err(wrong());
+            }
             return if self.to.is_instant() {
                 write_instant(&local, self.to, &text)
             } else {

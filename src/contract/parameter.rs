@@ -94,18 +94,13 @@ impl Parameter {
                 what,
             });
         };
-        let document = match values {
-            [] => {
-                if self.is_required {
-                    report("is required".to_owned());
-                }
-                return true;
+        if values.is_empty() {
+            if self.is_required {
+                report("is required".to_owned());
             }
-            [Some(value)] if self.list.is_none() => self.read(value),
-            values if self.list.is_some() => self.read_list(values),
-            [None] => Err("is not text in UTF-8".to_owned()),
-            values => Err(format!("is given {} times", values.len())),
-        };
+            return true;
+        }
+        let document = self.typed(values);
         match document {
             Ok(document) if self.validator.is_valid(document.root()) => {}
             Ok(document) => {
@@ -119,6 +114,24 @@ impl Parameter {
             }
         }
         true
+    }
+
+    /// The values a message has for this parameter, at least one, as its schema describes them.
+    pub(super) fn typed(&self, values: &[Option<&str>]) -> Result<Document, String> {
+        match values {
+            [Some(value)] if self.list.is_none() => self.read(value),
+            values if self.list.is_some() => self.read_list(values),
+            [None] => Err("is not text in UTF-8".to_owned()),
+            values => Err(format!("is given {} times", values.len())),
+        }
+    }
+
+    /// What stands between the items of a list in one value; none where each is a value of its own, or there is one.
+    pub(super) fn between(&self) -> Option<char> {
+        match self.list {
+            Some(ListForm::Separated(separator)) => Some(separator),
+            Some(ListForm::Repeated) | None => None,
+        }
     }
 
     fn read(&self, text: &str) -> Result<Document, String> {

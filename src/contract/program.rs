@@ -5,6 +5,7 @@
 //! the translated document, its text and its nodes at once (`run`). The source is never changed, so the order of the
 //! steps does not matter, and a step that looks outwards (`^.currency`) finds the older version's field either way.
 
+mod flow;
 mod names;
 mod plan;
 mod run;
@@ -16,6 +17,7 @@ use super::convert::Change;
 use super::spec::{Agree, DecimalForm, Direction};
 use crate::expression::Expression;
 use crate::json::{Document, Value};
+pub(in crate::contract) use flow::{Abstract, Doubtful, Doubts, Given, Image, NUMBER, Presence, Question, excerpt};
 use plan::Plan;
 use run::Run;
 

@@ -239,7 +239,7 @@ impl Translation {
     }
 
     /// What turns the body of a request into the upstream's, step by step.
-    fn request_programs(&self, headers: &HeaderMap) -> Result<Vec<Running<'_>>, Unmappable> {
+    pub(super) fn request_programs(&self, headers: &HeaderMap) -> Result<Vec<Running<'_>>, Unmappable> {
         let Some(declared) = &self.caller().body else {
             return Err(Unmappable::new("a body where the operation takes none"));
         };
@@ -255,7 +255,7 @@ impl Translation {
     }
 
     /// The caller's status, and what turns the body of a response into the caller's, step by step.
-    fn response_programs(
+    pub(super) fn response_programs(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -360,6 +360,14 @@ impl Translation {
             by: &open,
         };
         self.query(query, Some(swap))
+    }
+
+    /// What turns parameters into the upstream's, step by step; each step has a program for each kind.
+    pub(super) fn parameter_programs(&self, program: impl Fn(&OperationStep) -> usize) -> Option<Vec<Running<'_>>> {
+        let stages = self.stages.iter().enumerate();
+        stages
+            .map(|(index, (step, way))| Some((&**step, program(self.operation_step(index)?), *way)))
+            .collect()
     }
 
     pub(super) fn operation_step(&self, stage: usize) -> Option<&OperationStep> {
@@ -685,7 +693,7 @@ fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// A mapping, the position of one of its programs, and the way through it.
-type Running<'a> = (&'a Step, usize, Direction);
+pub(super) type Running<'a> = (&'a Step, usize, Direction);
 
 /// What one mapping of a chain did to a document.
 #[derive(Clone, Debug)]

@@ -33,6 +33,9 @@ pub(super) struct CheckArgs {
     /// Documents for each kind of body and direction.
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(check::CASES).unwrap_or(NonZeroUsize::MIN))]
     cases: NonZeroUsize,
+    /// Seconds that are spent on proofs at most, without documents; what is not decided by then is not proved.
+    #[arg(long, value_name = "SECONDS", default_value_t = check::PROVING.as_secs())]
+    proving: u64,
     /// Where the draws begin, as a report names it; by default a hash of the contract.
     #[arg(long, value_name = "HEX", value_parser = seed)]
     seed: Option<u64>,
@@ -52,7 +55,7 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     no_write: bool,
     /// Only see whether `checked.json` is of these versions and mappings.
-    #[arg(long, conflicts_with_all = ["cases", "seed", "accept", "forget", "no_write", "full"])]
+    #[arg(long, conflicts_with_all = ["cases", "proving", "seed", "accept", "forget", "no_write", "full"])]
     verify: bool,
 }
 
@@ -178,6 +181,7 @@ fn checked(contract: &Contract, files: &[SourceFile], args: &CheckArgs) -> Repor
     }
     let options = Options {
         cases: args.cases.get(),
+        proving: Duration::from_secs(args.proving),
         seed: args.seed,
         accepted,
         ..Options::default()
@@ -203,6 +207,12 @@ fn checked(contract: &Contract, files: &[SourceFile], args: &CheckArgs) -> Repor
             let (done, all) = progress.now();
             bar.set_length(all);
             bar.set_position(done);
+            bar.set_message(match progress.proved() {
+                (proved, to_prove) if proved < to_prove => {
+                    format!("{} ({proved} of {to_prove} proved or not)", contract.name)
+                }
+                _ => contract.name.to_string(),
+            });
         }
         work.join()
     });

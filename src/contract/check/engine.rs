@@ -1,4 +1,5 @@
-//! The one place where the check touches the engine that serves requests: bodies on their way between two versions.
+//! The one place where the check touches the engine that serves requests: bodies and parameters on their way between
+//! two versions.
 
 use std::sync::Arc;
 
@@ -8,15 +9,18 @@ use jsonschema::Validator;
 
 use super::generate::Generator;
 use super::sample::Sample;
+use super::wire;
 use crate::contract::openapi::{PARAMETERS, push_token};
 use crate::contract::operation::StatusKey;
+use crate::contract::parameter::Place;
+use crate::contract::translation::Running;
 use crate::contract::{Contract, ContractVersion, Operation, Translation, Unmappable};
 use crate::json::{Document, Tape};
 
 /// How many path values are tried until one can be translated.
 const PATH_TRIES: usize = 200;
 
-/// One kind of body on its way between two versions, there and back.
+/// One kind of body, or the parameters of an operation at one place, on their way between two versions, there and back.
 pub(super) struct Lens<'c> {
     /// What it carries: the schema's name, else its first use.
     pub(super) name: String,
@@ -47,13 +51,16 @@ enum Part {
     /// With path values the translation can carry.
     Request(Vec<String>),
     Response(StatusCode),
+    /// Not a body, but the parameters at one place, as an object. With path values the translation can carry.
+    Parameters(Place, Vec<String>),
 }
 
-/// A request's body, or the answer with a status.
+/// A request's body, the answer with a status, or a request's parameters.
 #[derive(Clone, Copy)]
 enum Kind {
     Request,
     Response(u16),
+    Parameters(Place),
 }
 
 impl Lens<'_> {
@@ -94,6 +101,38 @@ impl Lens<'_> {
         u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().unwrap_or_default())
     }
 
+    /// Whether it carries parameters. They go to the upstream and do not come back.
+    pub(super) fn is_parameters(&self) -> bool {
+        matches!(self.there.part, Part::Parameters(..))
+    }
+
+    /// What can be sent at all: not every text can stand in a path or in a header field.
+    pub(super) fn can_be_sent(&self, body: &Document) -> bool {
+        match &self.there.part {
+            Part::Parameters(place, _) => wire::written(self.there.translation.caller(), *place, body).is_some(),
+            Part::Request(_) | Part::Response(_) => true,
+        }
+    }
+
+    /// The programs on the way there, in the order in which they run; none if the way cannot be taken.
+    pub(super) fn programs(&self) -> Option<Vec<Running<'_>>> {
+        self.there.programs()
+    }
+
+    /// The programs on the way back.
+    pub(super) fn programs_back(&self) -> Option<Vec<Running<'_>>> {
+        self.back.programs()
+    }
+
+    /// Whether lists of parameters are written alike in both versions; others may fall apart on their way.
+    pub(super) fn writes_lists_alike(&self) -> bool {
+        let (caller, upstream) = (self.there.translation.caller(), self.there.translation.upstream());
+        match &self.there.part {
+            Part::Parameters(Place::Query, _) => caller.separators().eq(upstream.separators()),
+            _ => true,
+        }
+    }
+
     /// Whether it passes versions in between.
     pub(super) fn is_composed(&self) -> bool {
         self.versions.len() > 2
@@ -106,12 +145,14 @@ impl Leg {
         let mapped = match &self.part {
             Part::Request(values) => self.translation.request(values, None, &mut headers, Some(body))?.body,
             Part::Response(status) => self.translation.response(*status, &mut headers, Some(body))?.body,
+            Part::Parameters(place, path) => wire::sent(&self.translation, *place, path, body)?,
         };
         mapped.ok_or_else(|| Unmappable::new("the body is left out"))
     }
 }
 
-/// All kinds of JSON bodies that travel from one version to another, each once, however many operations share it.
+/// All kinds of JSON bodies and parameters that travel from one version to another, each once, however many operations
+/// share it.
 pub(super) fn lenses<'c>(contract: &'c Contract, from: usize, to: usize) -> Vec<Lens<'c>> {
     let mut found: Vec<Lens<'c>> = Vec::new();
     let way: Vec<usize> = if from < to {
@@ -142,6 +183,9 @@ pub(super) fn lenses<'c>(contract: &'c Contract, from: usize, to: usize) -> Vec<
                     .map(move |media| (Kind::Response(code), media.name.clone()))
             }));
         }
+        for place in [Place::Path, Place::Query, Place::Header] {
+            kinds.push((Kind::Parameters(place), String::new()));
+        }
         for (kind, media) in kinds {
             let Some(lens) = lens(contract, &operation.id, &way, kind, &media) else {
                 continue;
@@ -169,12 +213,23 @@ fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: 
         legs.push(leg);
     }
     let (from, to) = (*way.first()?, *way.last()?);
+    if let Kind::Parameters(place) = kind {
+        // Where no version has any, there is nothing to see.
+        let has_any = |version: &ContractVersion| {
+            let operation = version.operation(id);
+            operation.is_some_and(|operation| operation.parameters.iter().any(|parameter| parameter.place == place))
+        };
+        if !way.iter().any(|version| has_any(&contract.versions[*version])) {
+            return None;
+        }
+    }
     let there = leg(contract, id, from, to, kind, media)?;
     let back = leg(contract, id, to, from, status, media)?;
     let (source, target) = (&*contract.versions[from], &*contract.versions[to]);
     let used = match kind {
         Kind::Request => format!("request of {id}"),
         Kind::Response(code) => response_label(source.operation(id)?, code),
+        Kind::Parameters(place) => format!("{} of {id}", place.as_str()),
     };
     let name = crate::contract::openapi::OpenApi::schema_name(&schemas[0]).map_or_else(|| used.clone(), str::to_owned);
     Some(Lens {
@@ -200,13 +255,14 @@ pub(super) fn response_label(operation: &Operation, code: u16) -> String {
     }
 }
 
-/// Where the schema of a body stands in a version.
+/// Where the schema of a body or of parameters stands in a version.
 fn schema(contract: &Contract, version: usize, id: &str, kind: Kind, media: &str) -> Option<String> {
     let version = &contract.versions[version];
     let operation = version.operation(id)?;
     let declared = match kind {
         Kind::Request => &operation.body.as_ref()?.media,
         Kind::Response(code) => &operation.response(code)?.media,
+        Kind::Parameters(place) => return Some(parameters_at(id, place)),
     };
     let pointer = declared
         .iter()
@@ -216,7 +272,31 @@ fn schema(contract: &Contract, version: usize, id: &str, kind: Kind, media: &str
     version.document.resolve(&pointer)
 }
 
+/// Where the parameters of an operation stand as one schema.
+fn parameters_at(id: &str, place: Place) -> String {
+    let mut pointer = format!("/{PARAMETERS}");
+    push_token(&mut pointer, id);
+    push_token(&mut pointer, place.as_str());
+    pointer
+}
+
 impl Leg {
+    fn programs(&self) -> Option<Vec<Running<'_>>> {
+        match &self.part {
+            Part::Request(_) => self.translation.request_programs(&self.headers).ok(),
+            Part::Response(status) => {
+                let programs = self.translation.response_programs(*status, &self.headers, true);
+                programs.ok().map(|(_, programs)| programs)
+            }
+            Part::Parameters(place, _) => self.translation.parameter_programs(|own| match place {
+                Place::Path => own.path,
+                Place::Query => own.query,
+                Place::Header => own.header,
+                Place::Cookie => own.cookie,
+            }),
+        }
+    }
+
     /// What a body is beyond this leg: an answer may have another status there.
     fn arrives(&self, kind: Kind) -> Kind {
         match (kind, &self.part) {
@@ -232,12 +312,19 @@ impl Leg {
 fn leg(contract: &Contract, id: &str, from: usize, to: usize, kind: Kind, media: &str) -> Option<Leg> {
     let name = |index: usize| &*contract.versions[index].version;
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).ok()?);
+    if !media.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).ok()?);
+    }
     let (translation, part) = match kind {
         Kind::Request => {
             let translation = contract.translation(id, name(from), name(to)).ok()?.of_bodies();
             let values = path_values(&contract.versions[from], &translation);
             (translation, Part::Request(values))
+        }
+        Kind::Parameters(place) => {
+            let translation = contract.translation(id, name(from), name(to)).ok()?;
+            let values = path_values(&contract.versions[from], &translation);
+            (translation, Part::Parameters(place, values))
         }
         // An answer goes from the upstream to the caller.
         Kind::Response(code) => {
@@ -255,9 +342,7 @@ fn leg(contract: &Contract, id: &str, from: usize, to: usize, kind: Kind, media:
 /// Path values that the translation can carry, so that it comes to the body.
 fn path_values(version: &ContractVersion, translation: &Translation) -> Vec<String> {
     let operation = translation.caller();
-    let mut pointer = format!("/{PARAMETERS}");
-    push_token(&mut pointer, &operation.id);
-    pointer.push_str("/path");
+    let pointer = parameters_at(&operation.id, Place::Path);
     let mut generator = Generator::new(&version.document, 0);
     let mut values = Vec::new();
     for _ in 0..PATH_TRIES {

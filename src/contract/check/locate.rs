@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::config::{SourceFile, Spanned};
 use crate::contract::ContractVersion;
 use crate::contract::compile::place;
-use crate::contract::openapi::OpenApi;
-use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec, SideSpec};
+use crate::contract::openapi::{OpenApi, PARAMETERS};
+use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec, OperationSpec, SideSpec};
+use crate::json::Pointer;
 
 /// Places that are followed at most.
 const DEPTH_LIMIT: usize = 128;
@@ -189,6 +190,24 @@ impl<'c> Sheet<'c> {
         at.is_some()
     }
 
+    /// The steps over the parameters that are described at a place.
+    fn parameters(&self, pointer: &str) -> Option<(&Spanned<OperationSpec>, &[Spanned<OpSpec>])> {
+        let pointer = Pointer::parse(pointer).ok()?;
+        let [root, id, kind] = pointer.tokens() else {
+            return None;
+        };
+        if root != PARAMETERS {
+            return None;
+        }
+        let written = self.spec.operations.get(id)?;
+        let ops = match kind.as_str() {
+            "path" => &written.value.path,
+            "query" => &written.value.query,
+            _ => &written.value.header,
+        };
+        Some((written, ops))
+    }
+
     fn documents(&self, side: Side) -> (&'c OpenApi, &'c OpenApi) {
         match side {
             Side::Older => (&self.older.document, &self.newer.document),
@@ -196,8 +215,14 @@ impl<'c> Sheet<'c> {
         }
     }
 
-    /// The steps of a named type, as the walk enters it.
+    /// The steps of a named type or of an operation's parameters, as the walk enters it.
     fn enter<'s>(&'s self, side: Side, base: &mut Base<'s>, spot: &mut Spot<'s>) {
+        if let Some((written, ops)) = self.parameters(&base.own) {
+            base.ops = ops;
+            base.place = place(written);
+            spot.place = base.place;
+            return;
+        }
         let Some(name) = OpenApi::schema_name(&base.own) else {
             return;
         };

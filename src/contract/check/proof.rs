@@ -5,14 +5,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::super::trial::{self, CANDIDATE, PREVIOUS};
-use super::report::{Report, Verdict};
+use super::report::{Places, Report, Standing, Verdict};
 use crate::config::{Diagnostic, Severity, SourceFile};
 
 /// The record's file, in the folder of its contract.
 pub const RECORD: &str = "checked.json";
 
-/// Another engine proves anew: this changes when the engine translates something differently.
-const ENGINE: &str = "1";
+/// Another engine proves anew: this changes when the engine translates something differently, or proves by other means.
+const ENGINE: &str = "2";
 
 /// What was checked, how, and with what result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,22 @@ pub struct Proof {
     pub cases: usize,
     /// Where the draws began.
     pub seed: String,
+    /// What is known of each kind of body.
+    pub lenses: Vec<Known>,
     /// Findings that somebody accepted, with what they said.
     pub accepted: Vec<Accepted>,
+}
+
+/// What is known of one kind of body on one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Known {
+    /// From which version to which, and what: `v1 -> v2 Order`.
+    pub subject: String,
+    /// Whether all of it is proved.
+    pub standing: Standing,
+    /// Of how many places what is known.
+    pub places: Places,
 }
 
 /// A finding that somebody accepted.
@@ -111,6 +125,17 @@ impl Proof {
             verdict: report.verdict,
             cases: report.cases,
             seed: report.seed.clone(),
+            lenses: report
+                .ways
+                .iter()
+                .flat_map(|way| {
+                    way.lenses.iter().map(|lens| Known {
+                        subject: format!("{} -> {} {}", way.from, way.to, lens.name),
+                        standing: lens.standing,
+                        places: lens.places,
+                    })
+                })
+                .collect(),
             accepted: report
                 .accepted()
                 .map(|finding| Accepted {
@@ -173,6 +198,10 @@ pub fn files_with(files: &[SourceFile], mappings: &[&SourceFile]) -> Vec<SourceF
 /// Over everything a check depends on: versions with their overlays, mappings, engine. Not over samples or notes beside
 /// them. Mappings count by the names they have once they are live.
 pub(super) fn fingerprint(files: &[SourceFile], mappings: &[&SourceFile]) -> blake3::Hash {
+    fingerprint_by(ENGINE, files, mappings)
+}
+
+fn fingerprint_by(engine: &str, files: &[SourceFile], mappings: &[&SourceFile]) -> blake3::Hash {
     let is_version = |file: &&SourceFile| super::super::is_openapi(&file.path) || super::super::is_overlay(&file.path);
     let versions = files.iter().filter(is_version).map(|file| {
         // The folder's own name and place do not matter.
@@ -189,7 +218,7 @@ pub(super) fn fingerprint(files: &[SourceFile], mappings: &[&SourceFile]) -> bla
     let mut parts: Vec<(String, &str)> = versions.chain(mappings).collect();
     parts.sort_unstable();
     let mut hasher = blake3::Hasher::new();
-    hasher.update(ENGINE.as_bytes());
+    hasher.update(engine.as_bytes());
     for (name, text) in parts {
         for part in [name.as_str(), text] {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -205,4 +234,25 @@ pub(super) fn is_mapping(path: &Path) -> bool {
 
 fn is_record(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == RECORD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_engine_is_another_hash() {
+        let file = |path: &str, text: &str| SourceFile {
+            path: path.into(),
+            text: text.into(),
+        };
+        let files = [file("a/v1/openapi.yaml", "one"), file("a/v1-v2.map.yaml", "two")];
+        let mappings = [&files[1]];
+        assert_eq!(
+            fingerprint(&files, &mappings),
+            fingerprint_by(ENGINE, &files, &mappings)
+        );
+        assert_ne!(fingerprint(&files, &mappings), fingerprint_by("1", &files, &mappings));
+        assert_ne!(fingerprint(&files, &mappings), fingerprint(&files, &[&files[0]]));
+    }
 }

@@ -4,7 +4,10 @@ mod formats;
 
 use std::fmt::Write as _;
 
-use super::report::{Finding, LensReport, Report, Standing, Verdict, Weight};
+use super::report::{Finding, LensReport, Places, Report, Standing, Unproved, Verdict, Weight};
+
+/// Lines on what is not proved of one kind of body, unless in full.
+const UNPROVED_LINES: usize = 4;
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +46,13 @@ fn text(report: &Report, is_full: bool) -> String {
     for way in &report.ways {
         let composed = if way.is_composed { " (composed)" } else { "" };
         let _ = writeln!(text, "{} {} -> {}{composed}", report.contract, way.from, way.to);
-        for lens in &way.lenses {
+        let is_plain = |lens: &&LensReport| lens.is_parameters && lens.standing == Standing::Proved && !is_full;
+        for lens in way.lenses.iter().filter(|lens| !is_plain(lens)) {
             lens_text(lens, is_full, &mut text);
+        }
+        let plain: Vec<&LensReport> = way.lenses.iter().filter(is_plain).collect();
+        if let Some(together) = together(&plain) {
+            lens_text(&together, is_full, &mut text);
         }
         text.push('\n');
     }
@@ -70,7 +78,7 @@ fn text(report: &Report, is_full: bool) -> String {
     .collect();
     let verdict = match report.verdict {
         Verdict::Proved => "PROVED",
-        Verdict::Tested => "GOOD (tested, not proved)",
+        Verdict::Tested => "GOOD (not all of it proved)",
         Verdict::Blocked => "BLOCKED",
     };
     let counts = if counts.is_empty() {
@@ -100,13 +108,27 @@ fn text(report: &Report, is_full: bool) -> String {
     text
 }
 
+/// Parameters of which all is proved, as one kind.
+fn together(lenses: &[&LensReport]) -> Option<LensReport> {
+    let (first, rest) = lenses.split_first()?;
+    let mut all = LensReport::clone(first);
+    "parameters".clone_into(&mut all.name);
+    for lens in rest {
+        all.uses.extend(lens.uses.iter().cloned());
+        all.places.proved += lens.places.proved;
+        all.tested += lens.tested;
+        all.discarded += lens.discarded;
+    }
+    Some(all)
+}
+
 fn lens_text(lens: &LensReport, is_full: bool, text: &mut String) {
     let standing = match lens.standing {
         Standing::Proved => "PROVED",
         Standing::Tested => "tested",
         Standing::Refuted => "REFUTED",
     };
-    let mut sizes = format!("{} documents", thousands(lens.tested));
+    let mut sizes = format!("{}; {} documents", counted(lens.places), thousands(lens.tested));
     if lens.refused > 0 {
         let _ = write!(sizes, ", {} refused as they should be", thousands(lens.refused));
         if lens.standing == Standing::Refuted {
@@ -121,9 +143,22 @@ fn lens_text(lens: &LensReport, is_full: bool, text: &mut String) {
         [one, rest @ ..] => format!("{one} and {} more", rest.len()),
         [] => String::new(),
     };
-    let _ = writeln!(text, "  {:<8} {:<14} {sizes}   ({uses})", standing, lens.name);
+    let uses = if uses == lens.name {
+        String::new()
+    } else {
+        format!("   ({uses})")
+    };
+    let _ = writeln!(text, "  {standing:<8} {:<14} {sizes}{uses}", lens.name);
     for finding in lens.findings.iter().filter(|finding| finding.weight <= Weight::Warning) {
         finding_text(finding, text);
+    }
+    let unproved = unproved(&lens.unproved);
+    let shown = if is_full { unproved.len() } else { UNPROVED_LINES };
+    for (why, line, paths) in unproved.iter().take(shown) {
+        let _ = writeln!(text, "    not proved: {}: {why}{line}", paths.join(", "));
+    }
+    if unproved.len() > shown {
+        let _ = writeln!(text, "    not proved: {} more, see --full", unproved.len() - shown);
     }
     let of = |kind: &str| -> Vec<&Finding> {
         let notes = lens.findings.iter();
@@ -159,6 +194,46 @@ fn lens_text(lens: &LensReport, is_full: bool, text: &mut String) {
     }
 }
 
+/// How many places are proved: `12 of 14 places proved`.
+pub(super) fn counted(places: Places) -> String {
+    let all = places.proved + places.refuted + places.unproved;
+    let refuted = match places.refuted {
+        0 => String::new(),
+        count => format!(", {count} refuted"),
+    };
+    let named = if all == 1 { "place" } else { "places" };
+    format!("{} of {all} {named} proved{refuted}", places.proved)
+}
+
+/// What is not proved, by its reason: the reason, the step's place, the fields.
+fn unproved(open: &[Unproved]) -> Vec<(String, String, Vec<String>)> {
+    let mut reasons: Vec<(String, String, Vec<String>)> = Vec::new();
+    for one in open {
+        let line = match &one.file {
+            Some(file) if one.line > 0 => format!("  {}:{}:{}", file.display(), one.line, one.column),
+            _ => String::new(),
+        };
+        let path = if one.path.is_empty() {
+            "(whole body)".to_owned()
+        } else {
+            one.path.clone()
+        };
+        match reasons.iter_mut().find(|(why, _, _)| *why == one.why) {
+            Some((_, lines, paths)) => {
+                // Several steps for one reason are told by their fields.
+                if *lines != line {
+                    lines.clear();
+                }
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+            None => reasons.push((one.why.clone(), line, vec![path])),
+        }
+    }
+    reasons
+}
+
 fn finding_text(finding: &Finding, text: &mut String) {
     let mark = match finding.weight {
         Weight::Error => 'x',
@@ -176,6 +251,9 @@ fn finding_text(finding: &Finding, text: &mut String) {
     if let Some(place) = finding.place() {
         let op = finding.op.map(|op| format!(" ({op})")).unwrap_or_default();
         let _ = writeln!(text, "        at {place}{op}");
+    }
+    if let Some(beyond) = &finding.beyond {
+        let _ = writeln!(text, "        all that fails there: {beyond}");
     }
     if let Some(witness) = &finding.witness {
         let shown: String = witness.chars().take(600).collect();

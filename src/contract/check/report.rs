@@ -9,6 +9,7 @@ use super::Options;
 use super::engine::Lens;
 use super::judge::Refusal;
 use super::locate::Sheet;
+use super::prove::{Statics, described};
 use super::run::{Found, Key, Kind, Seen};
 use super::stored::Stored;
 use crate::contract::Contract;
@@ -16,6 +17,9 @@ use crate::contract::spec::Direction;
 
 /// Of a hundred drawn documents, so many must conform for a test to mean something.
 const CONFORMING_PERCENT: usize = 20;
+
+/// What is said where a document shows that a proof was none.
+pub(super) const CONTRADICTED: &str = "a document contradicts what was proved, which is a mistake of this program";
 
 /// What a check of a contract came to.
 #[derive(Clone, Debug, Serialize)]
@@ -76,6 +80,8 @@ pub struct LensReport {
     pub name: String,
     /// Where such bodies are sent.
     pub uses: Vec<String>,
+    /// Not bodies, but the parameters of an operation.
+    pub is_parameters: bool,
     /// Proved, tested, or refuted.
     pub standing: Standing,
     /// Documents that were sent.
@@ -84,12 +90,43 @@ pub struct LensReport {
     pub discarded: usize,
     /// Documents that the engine refused.
     pub refused: usize,
+    /// Of how many places it is known that they are right.
+    pub places: Places,
+    /// What is not proved, and why.
+    pub unproved: Vec<Unproved>,
     /// What was found.
     pub findings: Vec<Finding>,
 }
 
+/// Places of a kind of body, by what is known of them: its fields in the target's words, and lists as such.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Right for every document there can be: it conforms, no step refuses it, and it comes back or its loss is declared.
+    pub proved: usize,
+    /// Wrong for at least one document.
+    pub refuted: usize,
+    /// Neither.
+    pub unproved: usize,
+}
+
+/// Something that is not proved; of the documents that were sent, none failed there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unproved {
+    /// The field in the target's words; empty for the whole body.
+    pub path: String,
+    /// What is not known: one lower-case phrase.
+    pub why: String,
+    /// The mapping file, where a step is at fault.
+    pub file: Option<PathBuf>,
+    /// Where in it; 0 where no step is at fault.
+    pub line: u32,
+    /// 1-based; 0 where unknown.
+    pub column: u32,
+}
+
 /// How sure it is that a kind of body can be translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// For every document there can be.
@@ -142,6 +179,10 @@ pub struct Finding {
     pub column: u32,
     /// The step at fault.
     pub op: Option<&'static str>,
+    /// All values that fail there, where that is known: `texts of 21 to 40 characters`.
+    pub beyond: Option<String>,
+    /// It follows from schemas and steps: a document was made to show it, not drawn.
+    pub is_foreseen: bool,
     /// How many of the documents showed it.
     pub count: usize,
     /// The smallest document that shows it.
@@ -209,6 +250,8 @@ impl Report {
                 line: 0,
                 column: 0,
                 op: None,
+                beyond: None,
+                is_foreseen: false,
                 count: 1,
                 witness: None,
             });
@@ -226,8 +269,14 @@ impl Report {
         }
         for lens in self.ways.iter_mut().flat_map(|way| &mut way.lenses) {
             lens.findings.sort_by_key(|finding| (finding.weight, finding.line));
-            if lens.findings.iter().any(|finding| finding.weight == Weight::Error) {
+            let worst = lens.findings.iter().map(|finding| finding.weight).min();
+            if worst == Some(Weight::Error) {
                 lens.standing = Standing::Refuted;
+            } else if lens.unproved.is_empty()
+                && lens.refused == 0
+                && worst.is_none_or(|worst| worst > Weight::Accepted)
+            {
+                lens.standing = Standing::Proved;
             }
         }
         let is_proved = self
@@ -249,14 +298,14 @@ impl Report {
 pub(super) fn assemble(
     contract: &Contract,
     sheets: &[Option<Sheet<'_>>],
-    seen: &[(&Lens<'_>, Seen)],
+    seen: &[(&Lens<'_>, (Seen, Statics))],
     options: &Options,
 ) -> Report {
     let mut ways: Vec<Way> = Vec::new();
     // What a single step was found to do is not told again of every longer way through it.
     let mut told: BTreeSet<(usize, (u32, u32), u8)> = BTreeSet::new();
     let mut shown: BTreeSet<(usize, usize)> = BTreeSet::new();
-    for (lens, seen) in seen {
+    for (lens, (seen, statics)) in seen {
         shown.extend(&seen.losses);
         let (from, to) = (&lens.source.version, &lens.target.version);
         let subject = format!("{from} -> {to} {}", lens.name);
@@ -270,18 +319,28 @@ pub(super) fn assemble(
             if !lens.is_composed() {
                 told.extend(place);
             }
-            findings.push(finding(&subject, lens, key, found, sheets));
+            let mut finding = finding(&subject, lens, key, found, sheets);
+            let same = statics.differences.iter().find(|difference| difference.at == key.path);
+            finding.beyond = same
+                .and_then(|same| described(same.beyond.as_ref()?))
+                .filter(|_| key.kind == Kind::Invalid);
+            findings.push(finding);
         }
+        let unproved = unproved(statics, seen, sheets);
+        let places = places(statics, seen, &unproved);
         if let Some(finding) = coverage(&subject, seen, options.cases) {
             findings.push(finding);
         }
         let lens_report = LensReport {
             name: lens.name.clone(),
             uses: lens.uses.clone(),
+            is_parameters: lens.is_parameters(),
             standing: Standing::Tested,
             tested: seen.tested,
             discarded: seen.discarded,
             refused: seen.refused,
+            places,
+            unproved,
             findings,
         };
         match ways.iter_mut().find(|way| *way.from == **from && *way.to == **to) {
@@ -297,7 +356,11 @@ pub(super) fn assemble(
     Report {
         contract: contract.name.to_string(),
         verdict: Verdict::Blocked,
-        findings: unused_losses(sheets, &shown),
+        findings: if options.cases == 0 {
+            Vec::new()
+        } else {
+            unused_losses(sheets, &shown)
+        },
         ways,
         samples: 0,
         cases: options.cases,
@@ -305,6 +368,106 @@ pub(super) fn assemble(
         fingerprint: String::new(),
         milliseconds: 0,
     }
+}
+
+/// What is left open by the half without documents.
+fn unproved(statics: &Statics, seen: &Seen, sheets: &[Option<Sheet<'_>>]) -> Vec<Unproved> {
+    let mut open: Vec<Unproved> = Vec::new();
+    for left in &statics.open {
+        let sheet = left.place.and_then(|(index, _)| sheets.get(index)?.as_ref());
+        let (line, column) = left.place.map_or((0, 0), |(_, place)| place);
+        open.push(Unproved {
+            path: left.path.clone(),
+            why: left.why.clone(),
+            file: sheet.map(|sheet| sheet.file.path.clone()),
+            line,
+            column,
+        });
+    }
+    for difference in &statics.differences {
+        let is_shown = |key: &Key| key.kind == Kind::Invalid && key.path == difference.at;
+        if !seen.found.keys().any(is_shown) {
+            let values = difference.beyond.as_ref().and_then(described);
+            let values = values.unwrap_or_else(|| shortened(&difference.value.to_string()));
+            open.push(Unproved {
+                path: difference.at.clone(),
+                why: format!(
+                    "{values} may be made, which `{}` refuses; no document shows it",
+                    difference.keyword
+                ),
+                file: None,
+                line: 0,
+                column: 0,
+            });
+        }
+    }
+    // What is sound cannot be contradicted. Should it be all the same, that is told and nothing is called proved.
+    let is_open = |path: &str| {
+        let foreseen = statics.differences.iter().map(|difference| difference.at.as_str());
+        let mut known = foreseen.chain(open.iter().map(|open| open.path.as_str()));
+        known.any(|known| is_under(path, known) || is_under(known, path))
+    };
+    let invalid = seen.found.keys().filter(|key| key.kind == Kind::Invalid);
+    let mut contradicted: Vec<&str> = invalid
+        .map(|key| key.path.as_str())
+        .filter(|path| !is_open(path))
+        .collect();
+    if open.is_empty() && seen.refused > 0 {
+        contradicted.push("");
+    }
+    let contradictions: Vec<Unproved> = contradicted
+        .into_iter()
+        .map(|path| Unproved {
+            path: path.to_owned(),
+            why: CONTRADICTED.to_owned(),
+            file: None,
+            line: 0,
+            column: 0,
+        })
+        .collect();
+    open.extend(contradictions);
+    open.sort();
+    open.dedup();
+    open
+}
+
+/// Whether a place is another or lies in it.
+fn is_under(place: &str, around: &str) -> bool {
+    let rest = place.strip_prefix(around);
+    rest.is_some_and(|rest| around.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn places(statics: &Statics, seen: &Seen, unproved: &[Unproved]) -> Places {
+    let is_wrong = |key: &&Key| weighed(key.kind).0 <= Weight::Doubt;
+    let refuted: BTreeSet<&str> = seen
+        .found
+        .keys()
+        .filter(is_wrong)
+        .map(|key| key.path.as_str())
+        .collect();
+    let open: BTreeSet<&str> = unproved.iter().map(|open| open.path.as_str()).collect();
+    let known: BTreeSet<&str> = statics.places.iter().map(String::as_str).collect();
+    // What is open around a place is open for it.
+    let all: BTreeSet<&str> = known.iter().chain(&open).chain(&refuted).copied().collect();
+    let mut counted = Places::default();
+    for place in all.iter().filter(|place| !place.is_empty() || all.len() == 1) {
+        if refuted.contains(place) {
+            counted.refuted += 1;
+        } else if open.iter().any(|path| is_under(place, path)) {
+            counted.unproved += 1;
+        } else {
+            counted.proved += 1;
+        }
+    }
+    counted
 }
 
 fn finding(subject: &str, lens: &Lens<'_>, key: &Key, found: &Found, sheets: &[Option<Sheet<'_>>]) -> Finding {
@@ -337,6 +500,8 @@ fn finding(subject: &str, lens: &Lens<'_>, key: &Key, found: &Found, sheets: &[O
         line,
         column,
         op: found.op,
+        beyond: None,
+        is_foreseen: found.is_foreseen,
         count: found.count,
         witness: (weight <= Weight::Doubt || matches!(key.kind, Kind::Refused(_))).then(|| found.example.to_string()),
     }
@@ -415,6 +580,9 @@ fn help(lens: &Lens<'_>, key: &Key, found: &Found) -> Option<String> {
 
 /// A test with hardly any documents says nothing.
 fn coverage(subject: &str, seen: &Seen, cases: usize) -> Option<Finding> {
+    if cases == 0 {
+        return None;
+    }
     let drawn = seen.tested + seen.discarded;
     let is_poor = seen.tested < cases.min(100) || seen.tested * 100 < drawn * CONFORMING_PERCENT;
     is_poor.then(|| Finding {
@@ -434,6 +602,8 @@ fn coverage(subject: &str, seen: &Seen, cases: usize) -> Option<Finding> {
         line: 0,
         column: 0,
         op: None,
+        beyond: None,
+        is_foreseen: false,
         count: seen.discarded,
         witness: None,
     })
@@ -464,6 +634,8 @@ fn unused_losses(sheets: &[Option<Sheet<'_>>], shown: &BTreeSet<(usize, usize)>)
                 line,
                 column,
                 op: None,
+                beyond: None,
+                is_foreseen: false,
                 count: 0,
                 witness: None,
             });

@@ -7,6 +7,7 @@ use super::engine::Lens;
 use super::generate::Generator;
 use super::judge::{self, Refusal};
 use super::locate::{Sheet, Side, Spot};
+use super::prove::Statics;
 use super::sample::Sample;
 use super::shrink::shrink;
 use crate::contract::spec::Direction;
@@ -20,6 +21,15 @@ const KEPT: usize = 256;
 
 /// Kinds of findings one lens may have.
 const FINDINGS: usize = 200;
+
+/// Documents that are drawn to find some that suspects are put into.
+const GROUND_DRAWS: usize = 48;
+
+/// Documents that suspects are put into.
+const GROUND: usize = 6;
+
+/// Documents with one suspect that are sent.
+const SUSPECT_TRIES: usize = 6;
 
 /// Begins what is said of a step that never carried anything.
 const EVERY: &str = "every value is refused, such as: ";
@@ -81,6 +91,37 @@ pub(super) struct Found {
     pub(super) place: Option<(usize, (u32, u32))>,
     /// The step's name.
     pub(super) op: Option<&'static str>,
+    /// It was foreseen, before any document was drawn.
+    pub(super) is_foreseen: bool,
+}
+
+impl Seen {
+    /// Keeps what was seen in a document.
+    fn note(&mut self, sample: &Sample, sights: Vec<Sight>, is_foreseen: bool) {
+        for sight in sights {
+            let has_room = self.found.len() < FINDINGS;
+            match self.found.get_mut(&sight.key) {
+                Some(found) => {
+                    found.count += 1;
+                    if sample.size() < found.example.size() {
+                        found.example = sample.clone();
+                    }
+                }
+                None if has_room => {
+                    let found = Found {
+                        count: 1,
+                        example: sample.clone(),
+                        text: sight.text,
+                        place: sight.place,
+                        op: sight.op,
+                        is_foreseen,
+                    };
+                    self.found.insert(sight.key, found);
+                }
+                None => {}
+            }
+        }
+    }
 }
 
 /// One thing seen in one document.
@@ -130,9 +171,17 @@ impl<'r, 'c> Runner<'r, 'c> {
         }
     }
 
-    /// Draws documents until so many were sent, and makes an example of each finding small.
-    pub(super) fn run(&mut self, cases: usize, start: u64, stored: &[Sample], progress: &dyn Fn(usize)) -> Seen {
+    /// Sends what was suspected, then stored documents, then draws until so many were sent, and makes an example of each
+    /// finding small.
+    pub(super) fn run(
+        &mut self,
+        cases: usize,
+        start: u64,
+        (stored, statics): (&[Sample], &Statics),
+        progress: &dyn Fn(usize),
+    ) -> Seen {
         let mut seen = Seen::default();
+        self.try_suspects(statics, start, &mut seen);
         let mut generator = Generator::new(&self.lens.source.document, start);
         let mut carried: Vec<Sample> = Vec::new();
         let mut stored = stored.iter().cloned();
@@ -161,35 +210,105 @@ impl<'r, 'c> Runner<'r, 'c> {
             } else if turn % 7 == 0 {
                 carried[turn / 7 % KEPT] = sample.clone();
             }
-            for sight in sights {
-                let room = seen.found.len() < FINDINGS;
-                match seen.found.get_mut(&sight.key) {
-                    Some(found) => {
-                        found.count += 1;
-                        if sample.size() < found.example.size() {
-                            found.example = sample.clone();
-                        }
-                    }
-                    None if room => {
-                        let found = Found {
-                            count: 1,
-                            example: sample.clone(),
-                            text: sight.text,
-                            place: sight.place,
-                            op: sight.op,
-                        };
-                        seen.found.insert(sight.key, found);
-                    }
-                    None => {}
-                }
-            }
+            seen.note(&sample, sights, false);
         }
         progress(seen.tested % 64);
         progress(cases.saturating_sub(seen.tested));
-        self.refuse_what_is_never_carried(&mut seen, &carried);
+        if seen.tested > 0 {
+            self.refuse_what_is_never_carried(&mut seen, &carried);
+        }
         self.make_small(&mut seen);
         seen.losses.clone_from(&self.losses);
         seen
+    }
+
+    /// Makes documents of the values that may fail, and sends them through the engine: only that refutes.
+    fn try_suspects(&mut self, statics: &Statics, start: u64, seen: &mut Seen) {
+        if statics.differences.is_empty() && statics.suspects.is_empty() {
+            return;
+        }
+        let ground = self.ground(start);
+        for difference in &statics.differences {
+            // The way back often leads to a document of which this is made.
+            let made = Sample::of_plain(&difference.witness).document();
+            if let Some(back) = made.and_then(|made| self.lens.back(&made).ok()) {
+                let sample = Sample::of(back.root());
+                seen.note(&sample, self.examine(&sample).unwrap_or_default(), true);
+            }
+            if let Some(tokens) = self.source_of(&difference.path) {
+                let value = Sample::of_plain(&difference.value);
+                let twin = match &value {
+                    Sample::Str(text) => Some(Sample::Num(text.clone())),
+                    Sample::Num(text) => Some(Sample::Str(text.clone())),
+                    _ => None,
+                };
+                for value in std::iter::once(value).chain(twin) {
+                    self.try_suspect(&tokens, &value, &ground, seen);
+                }
+            }
+            // Some are in every document, whatever value stands there.
+            let is_shown = |key: &Key| key.kind == Kind::Invalid && key.path == difference.at;
+            for sample in &ground {
+                if seen.found.keys().any(is_shown) {
+                    break;
+                }
+                seen.note(sample, self.examine(sample).unwrap_or_default(), true);
+            }
+        }
+        for (tokens, value) in &statics.suspects {
+            self.try_suspect(tokens, &Sample::of_plain(value), &ground, seen);
+        }
+    }
+
+    /// Documents to put suspects into: those with which nothing goes wrong, if there are such.
+    fn ground(&mut self, start: u64) -> Vec<Sample> {
+        let mut generator = Generator::new(&self.lens.source.document, start);
+        let (mut clean, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..GROUND_DRAWS {
+            let sample = generator.draw(&self.lens.schemas[0]);
+            match self.examine(&sample) {
+                Some(sights) if sights.iter().all(|sight| weightless(sight.key.kind)) => clean.push(sample),
+                Some(_) => others.push(sample),
+                None => {}
+            }
+            if clean.len() == GROUND {
+                break;
+            }
+        }
+        clean.extend(others.into_iter().take(GROUND));
+        clean
+    }
+
+    /// Puts a value into documents, and sends some that conform with it.
+    fn try_suspect(&mut self, tokens: &[String], value: &Sample, ground: &[Sample], seen: &mut Seen) {
+        // One value that became a list of one has no position of its own.
+        let outer = tokens
+            .split_last()
+            .filter(|(last, _)| last.bytes().all(|byte| byte.is_ascii_digit()))
+            .map(|(_, outer)| outer);
+        let mut tries = 0;
+        for tokens in std::iter::once(tokens).chain(outer) {
+            for sample in ground {
+                let mut sample = sample.clone();
+                if tries == SUSPECT_TRIES || !sample.put(tokens, value) {
+                    continue;
+                }
+                if let Some(sights) = self.examine(&sample) {
+                    tries += 1;
+                    seen.note(&sample, sights, true);
+                }
+            }
+        }
+    }
+
+    /// Where a place of the target comes from in the source, by the steps that name it.
+    fn source_of(&self, tokens: &[String]) -> Option<Vec<String>> {
+        let mut tokens = tokens.to_vec();
+        for leg in (0..self.lens.versions.len() - 1).rev() {
+            let (spot, ..) = self.spot(leg, true, &tokens)?;
+            tokens = spot.counterpart?;
+        }
+        Some(tokens)
     }
 
     /// A step that refuses everything is not made for what it is given.
@@ -242,7 +361,7 @@ impl<'r, 'c> Runner<'r, 'c> {
     fn examine(&mut self, sample: &Sample) -> Option<Vec<Sight>> {
         let document = sample.document()?;
         let lens = self.lens;
-        if !lens.source_validator.is_valid(document.root()) {
+        if !lens.source_validator.is_valid(document.root()) || !lens.can_be_sent(&document) {
             return None;
         }
         let mapped = match lens.map(&document) {
@@ -266,6 +385,9 @@ impl<'r, 'c> Runner<'r, 'c> {
                 sights.push(self.violation(at.tokens(), error.kind().keyword(), &what, &made));
             }
             // What was wrongly made says nothing about the way back.
+            return Some(sights);
+        }
+        if lens.is_parameters() {
             return Some(sights);
         }
         let back = match lens.back(&mapped) {
@@ -572,6 +694,14 @@ impl<'r, 'c> Runner<'r, 'c> {
             }
         }
         path
+    }
+}
+
+/// What says nothing against a document.
+fn weightless(kind: Kind) -> bool {
+    match kind {
+        Kind::Declared(_) | Kind::Chosen(_) | Kind::Spelled | Kind::Emptied => true,
+        Kind::Invalid | Kind::Refused(_) | Kind::NoReturn(_) | Kind::Undeclared(_) => false,
     }
 }
 

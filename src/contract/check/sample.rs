@@ -87,6 +87,33 @@ impl Sample {
         })
     }
 
+    /// Puts a value where names and positions lead; false if what is around it is not there.
+    pub(super) fn put(&mut self, tokens: &[String], value: &Self) -> bool {
+        let Some((token, rest)) = tokens.split_first() else {
+            value.clone_into(self);
+            return true;
+        };
+        match self {
+            Self::Arr(elements) => match token
+                .parse::<usize>()
+                .ok()
+                .and_then(|position| elements.get_mut(position))
+            {
+                Some(element) => element.put(rest, value),
+                None => false,
+            },
+            Self::Obj(members) => match members.iter_mut().find(|(name, _)| name == token) {
+                Some((_, member)) => member.put(rest, value),
+                None if rest.is_empty() => {
+                    members.push((token.clone(), value.clone()));
+                    true
+                }
+                None => false,
+            },
+            _ => false,
+        }
+    }
+
     fn out(&self) -> Out<'_> {
         match self {
             Self::Null => Out::Null,

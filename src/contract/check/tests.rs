@@ -1,4 +1,6 @@
 mod faults;
+mod orders;
+mod proofs;
 
 use super::*;
 

@@ -11,23 +11,23 @@ use super::types::{Types, equal};
 
 /// The schemas that one value has to follow, all of them.
 #[derive(Clone)]
-pub(super) struct Conj {
+pub(in crate::contract) struct Conj {
     /// Pointers of schema objects, sorted; `$ref` and `allOf` are followed already.
-    pub(super) parts: Vec<Arc<str>>,
+    pub(in crate::contract) parts: Vec<Arc<str>>,
     /// Choices (`oneOf`, `anyOf`) of which a branch is among the parts already, sorted.
     settled: Vec<Arc<str>>,
     /// What is left of the types; none if nothing is admitted.
-    pub(super) types: Types,
+    pub(in crate::contract) types: Types,
     /// Where it is written, for people.
-    pub(super) origin: Arc<str>,
+    pub(in crate::contract) origin: Arc<str>,
 }
 
 /// Tells conjunctions apart that admit different values.
-pub(super) type ConjKey = (Vec<Arc<str>>, Vec<Arc<str>>, Types);
+pub(in crate::contract) type ConjKey = (Vec<Arc<str>>, Vec<Arc<str>>, Types);
 
 impl Conj {
     /// Of the schemas at some pointers; `origin` is named if there is none.
-    pub(super) fn new(side: &Side, pointers: &[Arc<str>], origin: &Arc<str>) -> Self {
+    pub(in crate::contract) fn new(side: &Side, pointers: &[Arc<str>], origin: &Arc<str>) -> Self {
         let conj = Self {
             parts: Vec::new(),
             settled: Vec::new(),
@@ -38,7 +38,7 @@ impl Conj {
     }
 
     /// With one more schema.
-    pub(super) fn and(mut self, side: &Side, pointer: &Arc<str>) -> Self {
+    pub(in crate::contract) fn and(mut self, side: &Side, pointer: &Arc<str>) -> Self {
         let flat = side.flat(pointer);
         for part in &flat.parts {
             if let Err(place) = self.parts.binary_search(part) {
@@ -53,23 +53,23 @@ impl Conj {
     }
 
     /// Of these types only.
-    pub(super) fn only(&self, types: Types) -> Self {
+    pub(in crate::contract) fn only(&self, types: Types) -> Self {
         Self {
             types: self.types & types,
             ..self.clone()
         }
     }
 
-    pub(super) fn is_never(&self) -> bool {
+    pub(in crate::contract) fn is_never(&self) -> bool {
         self.types.is_empty()
     }
 
-    pub(super) fn key(&self) -> ConjKey {
+    pub(in crate::contract) fn key(&self) -> ConjKey {
         (self.parts.clone(), self.settled.clone(), self.types)
     }
 
     /// The first choice that is still open, as one conjunction for each of its branches.
-    pub(super) fn split(&self, side: &Side) -> Option<Vec<Self>> {
+    pub(in crate::contract) fn split(&self, side: &Side) -> Option<Vec<Self>> {
         for part in &self.parts {
             for keyword in ["oneOf", "anyOf"] {
                 let choice: Arc<str> = format!("{part}/{keyword}").into();
@@ -92,7 +92,7 @@ impl Conj {
     }
 
     /// The values it lists, if it does; they may break other keywords.
-    pub(super) fn listed(&self, side: &Side) -> Option<Vec<Value>> {
+    pub(in crate::contract) fn listed(&self, side: &Side) -> Option<Vec<Value>> {
         let mut lists = self.parts.iter().flat_map(|part| listed_values(side.keywords(part)));
         let first = match lists.next() {
             Some(first) => first,
@@ -114,20 +114,20 @@ impl Conj {
     }
 
     /// What a member of this name follows.
-    pub(super) fn member(&self, side: &Side, name: &str) -> Self {
+    pub(in crate::contract) fn member(&self, side: &Side, name: &str) -> Self {
         let pointers: Vec<_> = self.parts.iter().flat_map(|part| side.member(part, name)).collect();
         Self::new(side, &pointers, &self.origin)
     }
 
     /// What members follow whose name no keyword gives.
-    pub(super) fn others(&self, side: &Side) -> Self {
+    pub(in crate::contract) fn others(&self, side: &Side) -> Self {
         let pointers: Vec<_> = self.parts.iter().filter_map(|part| side.others(part)).collect();
         let pointers: Vec<_> = pointers.into_iter().map(|others| others.schema).collect();
         Self::new(side, &pointers, &self.origin)
     }
 
     /// What the item at a position follows.
-    pub(super) fn item(&self, side: &Side, position: usize) -> Self {
+    pub(in crate::contract) fn item(&self, side: &Side, position: usize) -> Self {
         let pointers: Vec<_> = self
             .parts
             .iter()
@@ -137,13 +137,13 @@ impl Conj {
     }
 
     /// Positions with a schema of their own.
-    pub(super) fn prefix(&self, side: &Side) -> usize {
+    pub(in crate::contract) fn prefix(&self, side: &Side) -> usize {
         let lengths = self.parts.iter().map(|part| side.branches(part, "prefixItems").len());
         lengths.max().unwrap_or(0)
     }
 
     /// Names that an object must have.
-    pub(super) fn required(&self, side: &Side) -> BTreeSet<String> {
+    pub(in crate::contract) fn required(&self, side: &Side) -> BTreeSet<String> {
         let lists = self
             .parts
             .iter()
@@ -152,7 +152,7 @@ impl Conj {
     }
 
     /// Names that have a schema of their own.
-    pub(super) fn names(&self, side: &Side) -> BTreeSet<String> {
+    pub(in crate::contract) fn names(&self, side: &Side) -> BTreeSet<String> {
         self.parts
             .iter()
             .flat_map(|part| side.names(part))
@@ -161,12 +161,12 @@ impl Conj {
     }
 
     /// The greatest value of a keyword that counts from below.
-    pub(super) fn at_least(&self, side: &Side, keyword: &str) -> u64 {
+    pub(in crate::contract) fn at_least(&self, side: &Side, keyword: &str) -> u64 {
         self.counts(side, keyword).max().unwrap_or(0)
     }
 
     /// The smallest value of a keyword that counts from above.
-    pub(super) fn at_most(&self, side: &Side, keyword: &str) -> Option<u64> {
+    pub(in crate::contract) fn at_most(&self, side: &Side, keyword: &str) -> Option<u64> {
         self.counts(side, keyword).min()
     }
 
@@ -177,14 +177,14 @@ impl Conj {
     }
 
     /// Whether one of the parts has a keyword with exactly this value.
-    pub(super) fn says(&self, side: &Side, keyword: &str, value: &Value) -> bool {
+    pub(in crate::contract) fn says(&self, side: &Side, keyword: &str, value: &Value) -> bool {
         self.parts
             .iter()
             .any(|part| side.keywords(part).get(keyword) == Some(value))
     }
 
     /// The keywords of these names, of all parts, as one schema.
-    pub(super) fn excerpt(&self, side: &Side, keywords: &[&str]) -> Value {
+    pub(in crate::contract) fn excerpt(&self, side: &Side, keywords: &[&str]) -> Value {
         let parts = self.parts.iter().filter_map(|part| {
             let kept = side
                 .keywords(part)
@@ -201,7 +201,7 @@ impl Conj {
 
     /// Its texts: automata of all patterns (and of formats that are patterns), and the length.
     /// A pattern that cannot be read is left out: that admits more, never less.
-    pub(super) fn texts(&self, side: &Side) -> (Vec<Automaton>, Length) {
+    pub(in crate::contract) fn texts(&self, side: &Side) -> (Vec<Automaton>, Length) {
         let automata = self.parts.iter().flat_map(|part| {
             let keywords = side.keywords(part);
             let pattern = keywords.get("pattern").and_then(Value::as_str);
@@ -217,7 +217,7 @@ impl Conj {
 }
 
 /// Pointer of the schema that a part has for the item at a position.
-pub(super) fn item(side: &Side, part: &str, position: usize) -> Option<Arc<str>> {
+pub(in crate::contract) fn item(side: &Side, part: &str, position: usize) -> Option<Arc<str>> {
     let prefix = side.branches(part, "prefixItems");
     match prefix.get(position) {
         Some(schema) => Some(schema.clone()),
@@ -234,7 +234,7 @@ pub(super) fn item(side: &Side, part: &str, position: usize) -> Option<Arc<str>>
     clippy::cast_sign_loss,
     reason = "a cast of a float stops at either end"
 )]
-pub(super) fn count(value: &Value) -> Option<u64> {
+pub(in crate::contract) fn count(value: &Value) -> Option<u64> {
     let whole = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
     value.as_u64().or_else(|| whole(value.as_f64()?))
 }

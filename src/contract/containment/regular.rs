@@ -24,17 +24,17 @@ const TEXT_LIMIT: u64 = 100_000;
 
 /// Why a walk came to no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLarge;
+pub(in crate::contract) struct TooLarge;
 
 /// How many characters a text may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Length {
-    pub(super) min: u64,
-    pub(super) max: Option<u64>,
+pub(in crate::contract) struct Length {
+    pub(in crate::contract) min: u64,
+    pub(in crate::contract) max: Option<u64>,
 }
 
 /// A shortest text that all of `inside` admit, of the length, that `outside` does not admit.
-pub(super) fn shortest(
+pub(in crate::contract) fn shortest(
     inside: &mut [Automaton],
     mut outside: Option<&mut Automaton>,
     length: Length,
@@ -141,7 +141,7 @@ fn alphabet(automata: &[&mut Automaton]) -> Vec<u8> {
 
 /// A pattern, as JSON Schema means it: it may match anywhere in the text.
 #[derive(Clone)]
-pub(super) struct Automaton {
+pub(in crate::contract) struct Automaton {
     nfa: NFA,
     sets: Vec<Box<[StateID]>>,
     numbers: HashMap<Box<[StateID]>, u32>,
@@ -156,7 +156,7 @@ impl Automaton {
     const START: u32 = 1;
 
     /// `None` if the pattern is no regular expression (it looks around, refers back), or too large a one.
-    pub(super) fn new(pattern: &str) -> Option<Self> {
+    pub(in crate::contract) fn new(pattern: &str) -> Option<Self> {
         // What validators match is this translation too, so both mean the same.
         let pattern = jsonschema_regex::to_rust_regex(pattern).ok()?;
         let is_anchored = compile(&pattern)?.is_always_start_anchored();
@@ -165,7 +165,7 @@ impl Automaton {
     }
 
     /// Exactly these texts.
-    pub(super) fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Self> {
+    pub(in crate::contract) fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Self> {
         let escaped: Vec<String> = texts.map(escape).collect();
         if escaped.is_empty() {
             return None;
@@ -174,7 +174,7 @@ impl Automaton {
     }
 
     /// Whether the pattern matches a text.
-    pub(super) fn matches(&mut self, text: &str) -> Result<bool, TooLarge> {
+    pub(in crate::contract) fn matches(&mut self, text: &str) -> Result<bool, TooLarge> {
         let mut state = Self::START;
         for byte in text.bytes() {
             state = self.step(state, byte)?;

@@ -18,8 +18,8 @@ use crate::json::{Document, Tape, exact_options};
 const NAME: &str = "urn:crossdock:compared";
 
 /// A document, and what was found out about it.
-pub(super) struct Side {
-    pub(super) root: Arc<Value>,
+pub(in crate::contract) struct Side {
+    pub(in crate::contract) root: Arc<Value>,
     flat: RefCell<HashMap<Arc<str>, Rc<Flat>>>,
     validators: RefCell<HashMap<Arc<str>, MayValidate>>,
     automata: RefCell<HashMap<String, Option<Automaton>>>,
@@ -30,25 +30,25 @@ type MayValidate = Option<Rc<Validator<Tape>>>;
 
 /// A schema with all that `$ref` and `allOf` add to it in place.
 #[derive(Default)]
-pub(super) struct Flat {
+pub(in crate::contract) struct Flat {
     /// Pointers of the objects whose keywords a value must follow; their `$ref` and `allOf` are among them.
-    pub(super) parts: Vec<Arc<str>>,
+    pub(in crate::contract) parts: Vec<Arc<str>>,
     /// It admits nothing.
-    pub(super) is_never: bool,
+    pub(in crate::contract) is_never: bool,
     /// It leads nowhere, in a circle or to something that is no schema.
-    pub(super) is_broken: bool,
+    pub(in crate::contract) is_broken: bool,
 }
 
 /// What a part says of the members it does not name.
-pub(super) struct Others {
+pub(in crate::contract) struct Others {
     /// Pointer of the schema they follow.
-    pub(super) schema: Arc<str>,
+    pub(in crate::contract) schema: Arc<str>,
     /// The parts whose `properties` and `patternProperties` name the rest.
-    pub(super) named_by: Vec<Arc<str>>,
+    pub(in crate::contract) named_by: Vec<Arc<str>>,
 }
 
 impl Side {
-    pub(super) fn new(root: Arc<Value>) -> Self {
+    pub(in crate::contract) fn new(root: Arc<Value>) -> Self {
         Self {
             root,
             flat: RefCell::default(),
@@ -57,18 +57,18 @@ impl Side {
         }
     }
 
-    pub(super) fn at(&self, pointer: &str) -> &Value {
+    pub(in crate::contract) fn at(&self, pointer: &str) -> &Value {
         self.root.pointer(pointer).unwrap_or(&Value::Null)
     }
 
     /// The keywords of a part.
-    pub(super) fn keywords(&self, part: &str) -> &Map<String, Value> {
+    pub(in crate::contract) fn keywords(&self, part: &str) -> &Map<String, Value> {
         static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
         self.at(part).as_object().unwrap_or(&NONE)
     }
 
     /// The schema at a pointer, taken apart.
-    pub(super) fn flat(&self, pointer: &Arc<str>) -> Rc<Flat> {
+    pub(in crate::contract) fn flat(&self, pointer: &Arc<str>) -> Rc<Flat> {
         if let Some(flat) = self.flat.borrow().get(pointer) {
             return flat.clone();
         }
@@ -104,7 +104,7 @@ impl Side {
     }
 
     /// Pointers of the schemas a keyword lists.
-    pub(super) fn branches(&self, part: &str, keyword: &str) -> Vec<Arc<str>> {
+    pub(in crate::contract) fn branches(&self, part: &str, keyword: &str) -> Vec<Arc<str>> {
         let count = self
             .keywords(part)
             .get(keyword)
@@ -116,7 +116,7 @@ impl Side {
     }
 
     /// Pointers of the schemas that a member of this name follows, by one part.
-    pub(super) fn member(&self, part: &str, name: &str) -> Vec<Arc<str>> {
+    pub(in crate::contract) fn member(&self, part: &str, name: &str) -> Vec<Arc<str>> {
         let mut found: Vec<Arc<str>> = self.named(part, name).unwrap_or_default();
         let Some(others) = self.others(part) else { return found };
         let is_named = others.named_by.iter().map(|part| self.named(part, name));
@@ -132,7 +132,7 @@ impl Side {
     }
 
     /// The schemas of `properties` and `patternProperties` for a name; `None` if a pattern cannot be read.
-    pub(super) fn named(&self, part: &str, name: &str) -> Option<Vec<Arc<str>>> {
+    pub(in crate::contract) fn named(&self, part: &str, name: &str) -> Option<Vec<Arc<str>>> {
         let keywords = self.keywords(part);
         let mut found = Vec::new();
         if keywords
@@ -150,19 +150,19 @@ impl Side {
     }
 
     /// The patterns of `patternProperties`.
-    pub(super) fn patterns_of_names(&self, part: &str) -> impl Iterator<Item = &str> {
+    pub(in crate::contract) fn patterns_of_names(&self, part: &str) -> impl Iterator<Item = &str> {
         let named = self.keywords(part).get("patternProperties").and_then(Value::as_object);
         named.into_iter().flat_map(Map::keys).map(String::as_str)
     }
 
     /// The names under `properties`.
-    pub(super) fn names(&self, part: &str) -> impl Iterator<Item = &str> {
+    pub(in crate::contract) fn names(&self, part: &str) -> impl Iterator<Item = &str> {
         let named = self.keywords(part).get("properties").and_then(Value::as_object);
         named.into_iter().flat_map(Map::keys).map(String::as_str)
     }
 
     /// What a part says of members it does not name; `None` if nothing, or nothing that is understood.
-    pub(super) fn others(&self, part: &str) -> Option<Others> {
+    pub(in crate::contract) fn others(&self, part: &str) -> Option<Others> {
         let keywords = self.keywords(part);
         if keywords.contains_key("additionalProperties") {
             return Some(Others {
@@ -200,7 +200,7 @@ impl Side {
     }
 
     /// The automaton of a pattern, with what was already found of it.
-    pub(super) fn automaton(&self, pattern: &str) -> Option<Automaton> {
+    pub(in crate::contract) fn automaton(&self, pattern: &str) -> Option<Automaton> {
         let mut automata = self.automata.borrow_mut();
         let automaton = automata
             .entry(pattern.to_owned())
@@ -209,7 +209,7 @@ impl Side {
     }
 
     /// The types that one part admits.
-    pub(super) fn types(&self, part: &str) -> Types {
+    pub(in crate::contract) fn types(&self, part: &str) -> Types {
         let keywords = self.keywords(part);
         let mut types = keywords.get("type").map_or(Types::ALL, Types::named);
         for values in listed_values(keywords) {
@@ -219,7 +219,7 @@ impl Side {
     }
 
     /// Whether the schema at a pointer admits a value; `None` if no validator can be built of it.
-    pub(super) fn admits(&self, pointer: &Arc<str>, value: &Value) -> Option<bool> {
+    pub(in crate::contract) fn admits(&self, pointer: &Arc<str>, value: &Value) -> Option<bool> {
         let known = self.validators.borrow().get(pointer).cloned();
         let validator = known.unwrap_or_else(|| {
             let built = self.build(pointer).map(Rc::new);
@@ -242,7 +242,7 @@ impl Side {
 }
 
 /// The lists of values that a part allows: `enum`, and `const` as a list of one.
-pub(super) fn listed_values(keywords: &Map<String, Value>) -> impl Iterator<Item = &[Value]> {
+pub(in crate::contract) fn listed_values(keywords: &Map<String, Value>) -> impl Iterator<Item = &[Value]> {
     let listed = keywords.get("enum").and_then(Value::as_array).map(Vec::as_slice);
     listed
         .into_iter()
@@ -250,14 +250,14 @@ pub(super) fn listed_values(keywords: &Map<String, Value>) -> impl Iterator<Item
 }
 
 /// The pointer of a named schema under a keyword.
-pub(super) fn child(part: &str, keyword: &str, name: &str) -> Arc<str> {
+pub(in crate::contract) fn child(part: &str, keyword: &str, name: &str) -> Arc<str> {
     let mut pointer = format!("{part}/{keyword}");
     push_token(&mut pointer, name);
     pointer.into()
 }
 
 /// The pointer a reference into its own document means.
-pub(super) fn target(reference: &str) -> Option<Arc<str>> {
+pub(in crate::contract) fn target(reference: &str) -> Option<Arc<str>> {
     let pointer = reference.strip_prefix('#')?;
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return None;

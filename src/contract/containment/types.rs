@@ -8,22 +8,22 @@ use crate::json::Decimal;
 
 /// A set of types. Whole numbers are told from those with a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Types(u8);
+pub(in crate::contract) struct Types(u8);
 
 impl Types {
-    pub(super) const NONE: Self = Self(0);
-    pub(super) const NULL: Self = Self(1);
-    pub(super) const BOOL: Self = Self(2);
-    pub(super) const INTEGER: Self = Self(4);
-    pub(super) const FRACTION: Self = Self(8);
-    pub(super) const NUMBER: Self = Self(12);
-    pub(super) const STRING: Self = Self(16);
-    pub(super) const ARRAY: Self = Self(32);
-    pub(super) const OBJECT: Self = Self(64);
-    pub(super) const ALL: Self = Self(127);
+    pub(in crate::contract) const NONE: Self = Self(0);
+    pub(in crate::contract) const NULL: Self = Self(1);
+    pub(in crate::contract) const BOOL: Self = Self(2);
+    pub(in crate::contract) const INTEGER: Self = Self(4);
+    pub(in crate::contract) const FRACTION: Self = Self(8);
+    pub(in crate::contract) const NUMBER: Self = Self(12);
+    pub(in crate::contract) const STRING: Self = Self(16);
+    pub(in crate::contract) const ARRAY: Self = Self(32);
+    pub(in crate::contract) const OBJECT: Self = Self(64);
+    pub(in crate::contract) const ALL: Self = Self(127);
 
     /// Sets that are looked at one after the other, numbers together.
-    pub(super) const CLASSES: [Self; 6] = [
+    pub(in crate::contract) const CLASSES: [Self; 6] = [
         Self::STRING,
         Self::NUMBER,
         Self::BOOL,
@@ -33,7 +33,7 @@ impl Types {
     ];
 
     /// What a `type` keyword names.
-    pub(super) fn named(keyword: &Value) -> Self {
+    pub(in crate::contract) fn named(keyword: &Value) -> Self {
         let one = |name: &Value| match name.as_str() {
             Some("null") => Self::NULL,
             Some("boolean") => Self::BOOL,
@@ -51,7 +51,7 @@ impl Types {
     }
 
     /// As a `type` keyword names them; one that admits a fraction is any number.
-    pub(super) fn names(self) -> Value {
+    pub(in crate::contract) fn names(self) -> Value {
         let number = if self.meets(Self::FRACTION) {
             "number"
         } else {
@@ -70,7 +70,7 @@ impl Types {
     }
 
     /// The type of a value.
-    pub(super) fn of(value: &Value) -> Self {
+    pub(in crate::contract) fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::NULL,
             Value::Bool(_) => Self::BOOL,
@@ -88,24 +88,24 @@ impl Types {
         }
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::contract) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub(super) fn meets(self, other: Self) -> bool {
+    pub(in crate::contract) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub(super) fn is_within(self, other: Self) -> bool {
+    pub(in crate::contract) fn is_within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
-    pub(super) fn without(self, other: Self) -> Self {
+    pub(in crate::contract) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     /// The classes it has a share in.
-    pub(super) fn classes(self) -> impl Iterator<Item = Self> {
+    pub(in crate::contract) fn classes(self) -> impl Iterator<Item = Self> {
         Self::CLASSES
             .into_iter()
             .map(move |class| self & class)
@@ -114,7 +114,7 @@ impl Types {
 }
 
 /// Whether two values are one to JSON Schema: numbers by value, members in any order.
-pub(super) fn equal(one: &Value, other: &Value) -> bool {
+pub(in crate::contract) fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
             let (one, other) = (one.to_string(), other.to_string());

@@ -310,6 +310,7 @@ impl<'a> Walk<'a> {
                     .retain(|doubt| doubt.at != at || *doubt.sup != *finding.part);
                 self.differences.push(Difference {
                     at,
+                    path: self.path(),
                     keyword: finding.keyword.to_owned(),
                     sub: finding.sub.origin.to_string(),
                     sup: finding.part.to_owned(),
@@ -353,6 +354,15 @@ impl<'a> Walk<'a> {
             }
         }
         place
+    }
+
+    /// Where the walk is, step by step.
+    fn path(&self) -> Vec<String> {
+        let steps = self.frames.iter().map(|frame| match &frame.into {
+            Way::Member(name) | Way::Missing(name) | Way::Any(name) => name.clone(),
+            Way::Item(position) | Way::Items(position) => position.to_string(),
+        });
+        steps.collect()
     }
 
     /// A whole document that has a value at the place where the walk is.

@@ -54,6 +54,16 @@ impl<T> Names<T> {
         }
     }
 
+    /// What belongs to a name.
+    pub(super) fn get(&self, name: &str) -> Option<&T> {
+        self.find_bytes(name.as_bytes()).map(|position| self.at(position))
+    }
+
+    /// All names, with what belongs to them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.entries.iter().map(|(name, value)| (&**name, value))
+    }
+
     /// What stands at a position that `find` gave.
     pub(super) fn at(&self, position: u16) -> &T {
         &self.entries[usize::from(position)].1

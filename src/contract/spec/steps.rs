@@ -327,6 +327,11 @@ impl DateForm {
     pub(in crate::contract) fn is_instant(self) -> bool {
         matches!(self, Self::Timestamp | Self::Unix | Self::UnixMillis | Self::OData)
     }
+
+    /// Whether it is written as a number, and not as text.
+    pub(in crate::contract) fn is_number(self) -> bool {
+        matches!(self, Self::Unix | Self::UnixMillis)
+    }
 }
 
 /// `strip: { from: customerNo, to: customer.id, char: "0", width: 10 }`

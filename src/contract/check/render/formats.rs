@@ -4,21 +4,25 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::contract::check::report::{Finding, Report, Weight, by_place};
+use super::counted;
+use crate::contract::check::report::{Finding, LensReport, Report, Way, Weight, by_place};
 
 /// `JUnit` XML, as most pipelines show it.
 pub(super) fn junit(reports: &[Report]) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    let mut suite = |name: &str, cases: &[(String, Vec<&Finding>)]| {
+    let mut suite = |name: &str, cases: &[(String, Vec<&Finding>, Option<&LensReport>)]| {
         let fails = |finding: &&Finding| finding.weight <= Weight::Doubt;
-        let failures = cases.iter().filter(|(_, findings)| findings.iter().any(&fails)).count();
+        let failures = cases
+            .iter()
+            .filter(|(_, findings, _)| findings.iter().any(&fails))
+            .count();
         let _ = writeln!(
             text,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\">",
             escaped(name),
             cases.len()
         );
-        for (case, findings) in cases {
+        for (case, findings, lens) in cases {
             let _ = writeln!(
                 text,
                 "    <testcase classname=\"{}\" name=\"{}\">",
@@ -36,6 +40,9 @@ pub(super) fn junit(reports: &[Report]) -> String {
                     escaped(finding.witness.as_deref().unwrap_or_default()),
                 );
             }
+            if let Some(lens) = lens {
+                let _ = writeln!(text, "      <system-out>{}</system-out>", escaped(&proved(lens)));
+            }
             text.push_str("    </testcase>\n");
         }
         text.push_str("  </testsuite>\n");
@@ -48,17 +55,34 @@ pub(super) fn junit(reports: &[Report]) -> String {
         let cases: Vec<_> = way
             .lenses
             .iter()
-            .map(|lens| (lens.name.clone(), lens.findings.iter().collect()))
+            .map(|lens| (lens.name.clone(), lens.findings.iter().collect(), Some(lens)))
             .collect();
         suite(&name, &cases);
     }
     for report in reports.iter().filter(|report| !report.findings.is_empty()) {
         suite(
             &report.contract,
-            &[("contract".to_owned(), report.findings.iter().collect())],
+            &[("contract".to_owned(), report.findings.iter().collect(), None)],
         );
     }
     text.push_str("</testsuites>\n");
+    text
+}
+
+/// What is proved of a kind of body and what is not, in a few lines.
+fn proved(lens: &LensReport) -> String {
+    let mut text = counted(lens.places);
+    for open in &lens.unproved {
+        let path = if open.path.is_empty() {
+            "(whole body)"
+        } else {
+            &open.path
+        };
+        let _ = write!(text, "\nnot proved: {path}: {}", open.why);
+        if let Some(file) = &open.file {
+            let _ = write!(text, " ({}:{}:{})", file.display(), open.line, open.column);
+        }
+    }
     text
 }
 
@@ -84,12 +108,38 @@ pub(super) fn sarif(reports: &[Report]) -> String {
             }));
         }
     }
+    let mut lenses: Vec<Value> = Vec::new();
+    for (report, way, lens) in by_lens(reports) {
+        lenses.push(json!({
+            "contract": report.contract, "from": way.from, "to": way.to, "name": lens.name,
+            "standing": lens.standing, "places": lens.places,
+        }));
+        for open in lens.unproved.iter().filter(|open| open.line > 0) {
+            let file = open.file.as_ref().map(|file| file.to_string_lossy());
+            let path = if open.path.is_empty() {
+                "(whole body)"
+            } else {
+                &open.path
+            };
+            let subject = format!("{} -> {} {}", way.from, way.to, lens.name);
+            results.push(json!({
+                "ruleId": "contract.unproved",
+                "level": "note",
+                "message": { "text": format!("{subject}: {path}: not proved: {}", open.why) },
+                "locations": [{ "physicalLocation": {
+                    "artifactLocation": { "uri": file },
+                    "region": { "startLine": open.line, "startColumn": open.column.max(1) },
+                } }],
+            }));
+        }
+    }
     let document = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
             "tool": { "driver": { "name": "crossdock", "version": env!("CARGO_PKG_VERSION"), "rules": [] } },
             "results": results,
+            "properties": { "lenses": lenses },
         }],
     });
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
@@ -120,7 +170,25 @@ pub(super) fn github(reports: &[Report]) -> String {
             );
         }
     }
+    for report in reports {
+        for way in &report.ways {
+            let lenses = way
+                .lenses
+                .iter()
+                .map(|lens| format!("{}: {}", lens.name, counted(lens.places)));
+            let title = format!("contract {} {} -> {}", report.contract, way.from, way.to);
+            let message = lenses.collect::<Vec<_>>().join("%0A");
+            let _ = writeln!(text, "::notice title={title}::{message}");
+        }
+    }
     text
+}
+
+fn by_lens(reports: &[Report]) -> impl Iterator<Item = (&Report, &Way, &LensReport)> {
+    let ways = reports
+        .iter()
+        .flat_map(|report| report.ways.iter().map(move |way| (report, way)));
+    ways.flat_map(|(report, way)| way.lenses.iter().map(move |lens| (report, way, lens)))
 }
 
 fn level(weight: Weight) -> &'static str {
