@@ -5,6 +5,7 @@
 //! them into another (`translation`).
 
 mod arithmetic;
+mod book;
 pub mod check;
 mod checker;
 mod combine;
@@ -17,6 +18,7 @@ mod document;
 mod errors;
 pub mod import;
 mod links;
+mod mark;
 mod message;
 mod notation;
 mod openapi;
@@ -36,6 +38,7 @@ mod steps;
 mod translation;
 mod tree;
 mod trial;
+mod update;
 mod upgrade;
 
 use std::cmp::Ordering;
@@ -47,10 +50,12 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::{Diagnostic, Severity, SourceFile};
+use book::Books;
 use compile::Version;
 pub use cursor::{CursorKey, CursorKeys};
 pub(crate) use links::rewrite_links;
 pub use links::{OwnPath, Standing, Surroundings};
+pub use mark::Mark;
 use message::Messages;
 pub use message::Missed;
 use openapi::{OpenApi, list};
@@ -64,6 +69,7 @@ use spec::MappingSpec;
 use translation::Step;
 pub use translation::{ExplainedStage, MappedRequest, MappedResponse, Translation, Unmappable};
 pub use trial::Candidate;
+pub use update::{Update, UpdateFault, Updated};
 
 /// The interface of an API through time.
 #[derive(Debug)]
@@ -85,6 +91,8 @@ pub struct ContractVersion {
     /// What it offers, sorted by path.
     pub operations: Vec<Arc<Operation>>,
     document: OpenApi,
+    /// Of its document and overlays.
+    digest: blake3::Hash,
 }
 
 impl fmt::Debug for ContractVersion {
@@ -155,7 +163,7 @@ impl Contract {
             // Without all versions, a mapping's mistakes would only be theirs.
             match openapi::read_yaml::<MappingSpec>(file) {
                 Ok(_) if has_failed => {}
-                Ok(spec) => match join(name, &versions, &spec, file) {
+                Ok(mut spec) => match join(name, &versions, &mut spec, (file, files)) {
                     Ok((index, step, mistakes)) => {
                         found.extend(mistakes);
                         if steps[index].replace(Arc::new(step)).is_some() {
@@ -231,9 +239,19 @@ impl Contract {
             stages.push((step, direction));
         }
         let messages = Messages::of(&stages, operation_id);
+        let update = Update::join(&stages, &operations, &self.versions[to].document, |end, id| {
+            self.versions[way[end]].operation(id).cloned()
+        })?;
+        let mark = Mark::new(
+            &self.name,
+            (caller, upstream),
+            stages.iter().map(|(step, _)| &step.digest),
+        );
         Ok(Translation {
             operations,
             stages,
+            update: update.map(Arc::new),
+            mark: Arc::new(mark),
             messages,
             surroundings: None,
             seals: true,
@@ -257,7 +275,9 @@ impl ContractVersion {
             .and_then(Path::file_name);
         let version = folder.unwrap_or_default().to_string_lossy();
         let (document, found) = OpenApi::parse(&version, files)?;
-        Self::of_document(&version, document, found)
+        let (mut read, found) = Self::of_document(&version, document, found)?;
+        read.digest = mark::digest([], &files.iter().collect::<Vec<_>>());
+        Ok((read, found))
     }
 
     /// Reads the operations of a document; `found` is what is known to be wrong with it.
@@ -291,6 +311,7 @@ impl ContractVersion {
             version: version.into(),
             operations,
             document,
+            digest: mark::digest([], &[]),
         };
         Ok((version, found))
     }
@@ -365,9 +386,12 @@ fn listed_operations(document: &OpenApi, mistakes: &mut Vec<Diagnostic>) -> Vec<
 fn join(
     name: &str,
     versions: &[Arc<ContractVersion>],
-    spec: &MappingSpec,
-    file: &SourceFile,
+    spec: &mut MappingSpec,
+    (file, files): (&SourceFile, &[SourceFile]),
 ) -> Result<(usize, Step, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut unread = Vec::new();
+    let books = Books::open(spec, file, files, &mut unread);
+    let spec = &*spec;
     let mistake = |written: &crate::config::Spanned<String>, message: String, help: String| {
         let at = compile::place(written);
         vec![Diagnostic::error(file, at.0, at.1, message).help(help)]
@@ -398,7 +422,13 @@ fn join(
         let help = format!("map each version to the next: {known}; longer ways are made of those");
         return Err(mistake(&spec.from, message, help));
     }
-    let (step, mistakes) = compile::compile(versions[from].view(), versions[to].view(), spec, file);
+    // Without all tables, mistakes of steps would only be theirs.
+    if !unread.is_empty() {
+        return Err(unread);
+    }
+    let (mut step, mistakes) = compile::compile(versions[from].view(), versions[to].view(), spec, (file, &books.books));
+    let sources: Vec<&SourceFile> = std::iter::once(file).chain(books.files).collect();
+    step.digest = mark::digest([&versions[from].digest, &versions[to].digest], &sources);
     Ok((from, step, mistakes))
 }
 

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use crate::{
     body::Body,
     config::ApiSpec,
-    contract::{Operation, Translation},
+    contract::{Mark, Operation, Translation},
     exchange::Exchange,
     lifecycle::{self, ACCEPT_VERSION},
     path,
@@ -276,7 +276,7 @@ impl Compiling<'_> {
             .is_some_and(|operation| !operation.method.is_safe())
     }
 
-    fn is_queueable(&self) -> bool {
+    pub(crate) fn is_queueable(&self) -> bool {
         self.spec
             .fallback
             .as_ref()
@@ -318,7 +318,7 @@ fn idempotency(route: &Compiling<'_>) -> Option<Idempotency> {
     let (api, operation) = (route.spec.name.value.as_str().into(), route.name().into());
     Some(Idempotency::new(
         api,
-        operation,
+        (operation, route.version.clone()),
         is_required,
         route.shared.answers.clone(),
         log,
@@ -380,6 +380,10 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
         log: route.shared.log.clone(),
         gates: route.shared.gates.clone(),
         background: route.shared.background.clone(),
+        translated: route.spoken.as_ref().map(|(spoken, _)| match &route.translation {
+            Some(translation) => Mark::stored(translation),
+            None => format!("{spoken}->{spoken}").into(),
+        }),
         forward: Arc::new(forward(route)),
         patience: route.upstream.spec().timeouts.total.0,
     }))
@@ -392,5 +396,12 @@ pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
         route.prefix.clone(),
         route.upstream_path.trim_end_matches('/').to_owned(),
         route.translation.is_some(),
+    )
+    .updating(
+        route
+            .translation
+            .as_ref()
+            .and_then(|translation| translation.update().cloned()),
+        route.spec.body.0,
     )
 }

@@ -100,6 +100,12 @@ pub enum Refusal {
         version: Arc<str>,
         violations: Vec<Violation>,
     },
+    /// `If-Match` or `If-None-Match` is not fulfilled (RFC 9110 §13.1).
+    #[error("{detail}")]
+    PreconditionFailed { detail: Cow<'static, str> },
+    /// An update does not fit what stands at the upstream now.
+    #[error("{detail}")]
+    UpdateConflict { detail: String, pointer: Option<String> },
     #[error("upstream {upstream} is unavailable")]
     UpstreamUnavailable {
         upstream: Arc<str>,
@@ -356,6 +362,13 @@ impl Refusal {
                 "Translation failed",
                 Technical,
             ),
+            Self::PreconditionFailed { .. } => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition-failed",
+                "Precondition failed",
+                Business,
+            ),
+            Self::UpdateConflict { .. } => (StatusCode::CONFLICT, "update-conflict", "Update conflicts", Business),
             Self::UpstreamUnavailable { cause, .. } => {
                 let status = if cause.is_in_doubt() {
                     StatusCode::BAD_GATEWAY
@@ -450,6 +463,9 @@ impl Refusal {
         });
         let unmappable = match self {
             Self::Malformed {
+                pointer: Some(pointer), ..
+            }
+            | Self::UpdateConflict {
                 pointer: Some(pointer), ..
             }
             | Self::Unmappable { pointer, .. } => Some(Violation {

@@ -10,6 +10,10 @@ mod memory;
 mod sqlite;
 mod status;
 
+/// Among the header fields of a stored request: between which contract versions it was translated, and by which
+/// revision. It is not sent.
+pub(crate) const TRANSLATED_TO: &str = "crossdock-contract";
+
 pub use memory::MemoryLog;
 pub use sqlite::{OpenError, SqliteLog};
 pub use status::status_document;

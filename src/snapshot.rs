@@ -90,6 +90,10 @@ pub(crate) struct DeliveryRoute {
     pub(crate) translation: Option<Arc<Translation>>,
     pub(crate) forward: Forward,
     pub(crate) limit: u64,
+    /// The contract version that the upstream speaks.
+    pub(crate) spoken: Option<Arc<str>>,
+    /// What brings requests that were stored for another version to that one.
+    pub(crate) former: Vec<(Arc<str>, Arc<Translation>)>,
 }
 
 impl Snapshot {

@@ -32,5 +32,7 @@ mod publishing;
 mod refusals;
 #[path = "stories/telemetry.rs"]
 mod telemetry;
+#[path = "stories/updates.rs"]
+mod updates;
 #[path = "stories/webhooks.rs"]
 mod webhooks;

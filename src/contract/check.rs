@@ -26,6 +26,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::book::Books;
 use super::spec::MappingSpec;
 use super::{Contract, openapi};
 use crate::config::SourceFile;
@@ -176,9 +177,11 @@ fn ways(contract: &Contract) -> Vec<(usize, usize)> {
 fn sheets<'c>(contract: &'c Contract, files: &[SourceFile]) -> Vec<Option<Sheet<'c>>> {
     let mut sheets: Vec<Option<Sheet<'c>>> = contract.steps.iter().map(|_| None).collect();
     for file in files.iter().filter(|file| proof::is_mapping(&file.path)) {
-        let Ok(spec) = openapi::read_yaml::<MappingSpec>(file) else {
+        let Ok(mut spec) = openapi::read_yaml::<MappingSpec>(file) else {
             continue;
         };
+        // The contract has loaded: its tables have been read before.
+        let _ = Books::open(&mut spec, file, files, &mut Vec::new());
         let position = contract
             .versions
             .iter()

@@ -1,11 +1,13 @@
 //! Compiles a mapping file against the two versions it joins, and finds what would go wrong before it goes live.
 
 mod nested;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use self::nested::Search;
+use super::book::Book;
 use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, RESPONSE_HEADER, StatusKey};
 use super::outline::Outline;
@@ -28,6 +30,8 @@ pub(super) struct Compiler<'a> {
     pub(super) newer: Version<'a>,
     pub(super) spec: &'a MappingSpec,
     pub(super) file: &'a SourceFile,
+    /// Tables that lie in files.
+    pub(super) books: &'a HashMap<String, Arc<Book>>,
     pub(super) mistakes: Vec<Diagnostic>,
     programs: Vec<Program>,
     /// Programs by the places of the older and the newer schema.
@@ -57,13 +61,14 @@ pub(super) fn compile(
     older: Version<'_>,
     newer: Version<'_>,
     spec: &MappingSpec,
-    file: &SourceFile,
+    (file, books): (&SourceFile, &HashMap<String, Arc<Book>>),
 ) -> (Step, Vec<Diagnostic>) {
     let mut compiler = Compiler {
         older,
         newer,
         spec,
         file,
+        books,
         mistakes: Vec::new(),
         programs: Vec::new(),
         known: HashMap::new(),
@@ -88,6 +93,7 @@ pub(super) fn compile(
     mistakes.dedup();
     let step = Step {
         file: file.clone(),
+        digest: blake3::hash(b""),
         programs,
         operations,
         outlines: compiler.outlines,
@@ -230,7 +236,12 @@ impl Compiler<'_> {
             let help = "let each status of the newer version stand for one of the older";
             self.mistake(at, format!("two status codes of {} become the same", older.id), help);
         }
-        self.request_bodies(older, newer, &mut step, at);
+        step.update = self.update(older, newer, spec.update.as_ref(), at);
+        // A patch that is applied to what it changes is not translated itself.
+        if step.update.is_none() || older.method != http::Method::PATCH {
+            self.request_bodies(older, newer, &mut step, at);
+        }
+        self.warn_of_erasing(older, newer, spec.update.as_ref(), &step, at);
         self.response_bodies(older, newer, &mut step, at);
         step
     }

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::arithmetic::Ratio;
-use super::spec::{DateForm, DecimalForm, LetterCase, More, Nothing, Scalar};
+use super::book::{Book, Found};
+use super::spec::{DateForm, DecimalForm, Direction, LetterCase, More, Nothing, Scalar};
 use crate::json::{Builder, Decimal, Kind, MemberName, Value};
 
 /// A change of one value, in one direction. A value that it does not fit is an error, never a guess.
@@ -23,6 +24,8 @@ pub(super) enum Change {
     Single { more: More, separator: Arc<str> },
     /// A code by its table.
     Table(Arc<Codes>),
+    /// A key of one system to another's.
+    Lookup(Arc<Keys>),
     /// A number to text.
     NumberToText { scale: Option<u8>, pad: bool },
     /// Text to a number.
@@ -111,6 +114,15 @@ pub(super) struct Codes {
     pub otherwise: Option<Box<str>>,
 }
 
+/// One direction of a table in a file.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub book: Arc<Book>,
+    pub way: Direction,
+    /// What becomes of keys without a row, or with several.
+    pub chosen: Codes,
+}
+
 /// From one way of writing a date to another.
 #[derive(Debug)]
 pub(super) struct DateChange {
@@ -170,6 +182,7 @@ impl Change {
     pub(super) fn plain<'v>(&'v self, value: Value<'v>) -> Result<Plain<'v>, String> {
         let changed = match (self, value.kind()) {
             (Self::Table(codes), Kind::String) => Plain::Text(Cow::Borrowed(codes.translate(&text(value))?)),
+            (Self::Lookup(keys), Kind::String) => Plain::Text(Cow::Borrowed(keys.translate(&text(value))?)),
             (Self::NumberToText { scale, pad }, Kind::Number) => {
                 Plain::Text(number_to_text(Cow::Borrowed(value.raw()), *scale, *pad)?)
             }
@@ -210,6 +223,7 @@ impl Change {
             Self::ToBool(_) => "a code",
             Self::FromBool(_) => "true or false",
             Self::Table(_) => "a code as text",
+            Self::Lookup(_) => "a key as text",
             Self::TextToNumber { .. }
             | Self::Scale {
                 form: Some(DecimalForm::Number),
@@ -296,6 +310,20 @@ impl Codes {
             None => self.otherwise.as_deref(),
         };
         found.ok_or_else(|| format!("the code {} has no counterpart", shown(code)))
+    }
+}
+
+impl Keys {
+    fn translate(&self, key: &str) -> Result<&str, String> {
+        if let Some(row) = self.chosen.rows.get(key) {
+            let refused = || format!("the key {} has no counterpart", shown(key));
+            return row.as_deref().ok_or_else(refused);
+        }
+        match (self.book.find(self.way, key), self.chosen.otherwise.as_deref()) {
+            (Found::One(other), _) | (_, Some(other)) => Ok(other),
+            (Found::Several, None) => Err(format!("the key {} stands for several", shown(key))),
+            (Found::Nothing, None) => Err(format!("the key {} has no counterpart", shown(key))),
+        }
     }
 }
 

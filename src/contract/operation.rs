@@ -251,6 +251,21 @@ impl Operation {
         violations
     }
 
+    /// The same for a body of a media type; one that is not declared is a violation.
+    pub fn check_request_body_as(&self, body: &Document, content_type: &http::HeaderValue) -> Vec<Violation> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.clone())]);
+        let mut violations = Vec::new();
+        match self
+            .body
+            .as_ref()
+            .and_then(|expected| find_media(&expected.media, &headers))
+        {
+            Some(media) => media.check(body, &mut violations),
+            None => violations.push(at_root(format!("this operation takes {}", list(self.media_types())))),
+        }
+        violations
+    }
+
     /// Holds a response against the contract. A status that is not declared is a violation too.
     pub fn check_response(&self, status: StatusCode, headers: &HeaderMap, body: Option<&Document>) -> Vec<Violation> {
         let mut violations = Vec::new();

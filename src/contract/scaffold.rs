@@ -5,9 +5,11 @@ mod likeness;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::openapi::{OpenApi, PARAMETERS, push_token};
 use super::operation::{Media, Operation, RESPONSE_HEADER, Response, StatusKey};
+use super::update::json_answer;
 use super::{Contract, ContractVersion};
 use compare::{Compared, Remark};
 
@@ -34,7 +36,11 @@ pub fn scaffold(contract: &Contract, older: &ContractVersion, newer: &ContractVe
     }
     for operation in &newer.operations {
         match older.operation(&operation.id) {
-            Some(other) => draft.operation(other, operation),
+            Some(other) => {
+                let current = read_by(&older.operations, other)
+                    .filter(|id| read_by(&newer.operations, operation).as_ref() == Some(id));
+                draft.operation(other, operation, current);
+            }
             None => draft.remarks.push(format!(
                 "{} has {}, and {} has not",
                 newer.version, operation.id, older.version
@@ -78,10 +84,24 @@ struct OperationDraft {
     parts: Vec<(&'static str, Compared)>,
     /// Codes that only one version declares, older and newer.
     status: (Vec<u16>, Vec<u16>),
+    /// What reads the thing that it updates.
+    current: Option<String>,
+}
+
+/// The operation that reads what an update is for.
+fn read_by(operations: &[Arc<Operation>], update: &Operation) -> Option<String> {
+    let is_update = [http::Method::PUT, http::Method::PATCH].contains(&update.method);
+    let reads = |operation: &&Arc<Operation>| {
+        operation.method == http::Method::GET
+            && operation.template == update.template
+            && json_answer(operation).is_some()
+    };
+    let read = operations.iter().filter(|_| is_update).find(reads)?;
+    Some(read.id.to_string())
 }
 
 impl Draft<'_> {
-    fn operation(&mut self, older: &Operation, newer: &Operation) {
+    fn operation(&mut self, older: &Operation, newer: &Operation, current: Option<String>) {
         let mut parts = Vec::new();
         for part in ["path", "query", "header", "cookie", RESPONSE_HEADER] {
             let mut place = format!("/{PARAMETERS}");
@@ -128,6 +148,7 @@ impl Draft<'_> {
             id: older.id.to_string(),
             parts,
             status,
+            current,
         });
     }
 

@@ -2,6 +2,8 @@
 
 mod message;
 mod steps;
+mod tables;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +16,8 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use crate::config::Spanned;
 pub use message::*;
 pub use steps::*;
+pub use tables::{TableFileSpec, TableSource};
+pub use update::{MergeSpec, UpdateSpec, WithoutTag};
 
 /// The translation between two neighbouring versions of a contract, in both directions.
 ///
@@ -33,9 +37,10 @@ pub struct MappingSpec {
     /// The newer version: the older one's next neighbour.
     #[schemars(with = "String")]
     pub to: Spanned<String>,
-    /// Code lists: older code to newer code. The way back follows where no two codes become the same.
+    /// Code lists: older code to newer code, or a file of them. The way back follows where no two codes become the same.
     #[serde(default)]
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    #[schemars(with = "BTreeMap<String, TableSource>")]
+    pub tables: BTreeMap<String, Spanned<TableSource>>,
     /// For each named schema of the older version, how it becomes the newer one's. A schema inside another is
     /// translated wherever a `$ref` leads to it.
     #[serde(default)]
@@ -168,6 +173,10 @@ pub struct OperationSpec {
     #[serde(default)]
     #[schemars(with = "Option<CursorsSpec>")]
     pub cursors: Option<Spanned<CursorsSpec>>,
+    /// For PUT and PATCH: what becomes of fields that the caller's version cannot see. Without it they are erased, and
+    /// the check warns where there are any.
+    #[serde(default)]
+    pub update: Option<UpdateSpec>,
 }
 
 /// A loss that is accepted.

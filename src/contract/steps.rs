@@ -16,7 +16,7 @@ use super::spec::{
 };
 use crate::config::Spanned;
 use combined::{join, minor_units, paging, pattern, split, unit};
-use read::{dates, decimal, ends, expression, factor, grouping, listed, pivot, single, table, yes_no};
+use read::{dates, decimal, ends, expression, factor, grouping, listed, lookup, pivot, single, table, yes_no};
 
 /// The steps of one type.
 #[derive(Default)]
@@ -196,6 +196,12 @@ impl<'a> Steps<'a> {
                     && let Some((up, down)) = table(compiler, subject, op, (&from, &to), self.empty, at)
                 {
                     self.moved(from, to, up, down, at);
+                }
+            }
+            OpSpec::Lookup(op) => {
+                let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
+                if let Some((up, down)) = lookup(compiler, op, at) {
+                    self.changed(ends, up, down, at);
                 }
             }
             OpSpec::Decimal(op) => {

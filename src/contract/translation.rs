@@ -13,12 +13,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::cursor::Sealer;
 use super::links::Surroundings;
+use super::mark::Mark;
 use super::message::{Message, Messages, Missed};
 use super::operation::{Operation, StatusKey, find_media};
 use super::outline::Outline;
 use super::parameter::{Parameter, Place, parse_query};
 use super::program::{Effect, Fault, Programs};
 use super::spec::Direction;
+use super::update::{MergeStep, Update};
 use crate::config::SourceFile;
 use crate::json::{Builder, Document, Kind, MemberName, Pointer, Value};
 
@@ -30,6 +32,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(super) struct Step {
     /// The mapping file.
     pub(super) file: SourceFile,
+    /// Of all files that it was made of.
+    pub(super) digest: blake3::Hash,
     pub(super) programs: Programs,
     pub(super) operations: HashMap<Arc<str>, OperationStep>,
     /// Places that requests may have, in the older version and in the newer one.
@@ -60,6 +64,8 @@ pub(super) struct OperationStep {
     pub(super) status_down: BTreeMap<u16, u16>,
     /// What is said of whole messages.
     pub(super) message: Message,
+    /// Where fields that the caller cannot see stay in an update.
+    pub(super) update: Option<MergeStep>,
 }
 
 /// The compiled way of one operation between the caller's version and the upstream's.
@@ -75,6 +81,9 @@ pub struct Translation {
     pub(super) surroundings: Option<Arc<Surroundings>>,
     /// Callers get cursors sealed.
     pub(super) seals: bool,
+    /// Where the operation's updates keep what the caller cannot see.
+    pub(super) update: Option<Arc<Update>>,
+    pub(super) mark: Arc<Mark>,
 }
 
 /// A request in the upstream's version.
@@ -146,6 +155,27 @@ impl Translation {
         self.stages.is_empty()
     }
 
+    /// How updates keep what the caller cannot see, where they do.
+    pub fn update(&self) -> Option<&Arc<Update>> {
+        self.update.as_ref()
+    }
+
+    /// The contract's versions and the revision of what lies between them.
+    pub fn mark(&self) -> &Arc<Mark> {
+        &self.mark
+    }
+
+    /// Whether every version on the way declares answers with a status that is the same in all of them.
+    pub fn answers(&self, status: StatusCode) -> bool {
+        let mut operations = self.operations.iter();
+        operations.all(|operation| operation.response(status.as_u16()).is_some())
+    }
+
+    /// Whether a request's body is a patch that is applied to what it changes, before anything is translated.
+    pub fn keeps_patch(&self) -> bool {
+        self.update.as_ref().is_some_and(|update| update.is_patch())
+    }
+
     /// The operation in the caller's version.
     pub fn caller(&self) -> &Arc<Operation> {
         &self.operations[0]
@@ -173,8 +203,8 @@ impl Translation {
         let mapped_headers = self.fields(headers, Fields::Request)?;
         let cookies = self.cookies(headers)?;
         let body = match body {
-            Some(body) => Some(translate(body, &self.request_programs(headers)?, None)?),
-            None => None,
+            Some(body) if !self.keeps_patch() => Some(translate(body, &self.request_programs(headers)?, None)?),
+            _ => None,
         };
         if let Some(mapped) = mapped_headers {
             *headers = mapped;
@@ -243,6 +273,11 @@ impl Translation {
         let Some(declared) = &self.caller().body else {
             return Err(Unmappable::new("a body where the operation takes none"));
         };
+        if self.keeps_patch() {
+            return Err(Unmappable::new(
+                "a patch is translated with the document that it changes",
+            ));
+        }
         let media = find_media(&declared.media, headers).or(declared.media.first());
         let media = media.map(|media| media.name.as_str()).unwrap_or_default();
         let mut programs = Vec::with_capacity(self.stages.len());

@@ -18,7 +18,7 @@ use crate::{
     config::FallbackWhenSpec,
     exchange::Exchange,
     problem::{Refusal, UpstreamCause},
-    queue::{Admitted, Lane, LogError, MessageLog, NewMessage, OrderKey, StoredRequest},
+    queue::{Admitted, Lane, LogError, MessageLog, NewMessage, OrderKey, StoredRequest, TRANSLATED_TO},
 };
 
 /// Queues requests of one operation.
@@ -37,6 +37,8 @@ pub struct Fallback {
     pub gates: Arc<Gates>,
     /// Storing goes on when the client hangs up.
     pub background: tokio::runtime::Handle,
+    /// Between which versions what is stored was translated, as [`Mark::stored`](crate::contract::Mark::stored) says it.
+    pub translated: Option<Arc<str>>,
     /// The last step, which knows what the upstream gets.
     pub forward: Arc<Forward>,
     /// How long a request waits for an earlier one of its order key before it is queued behind it.
@@ -172,7 +174,10 @@ impl Fallback {
         let headers = outbound
             .headers
             .iter()
+            .filter(|(name, _)| name.as_str() != TRANSLATED_TO)
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        let contract = self.translated.iter();
+        let headers = headers.chain(contract.map(|mark| (TRANSLATED_TO.to_owned(), mark.as_bytes().to_vec())));
         let trail = exchange.trail();
         let fact = |name| {
             trail

@@ -1,13 +1,16 @@
 //! The last step: sends the request to its upstream.
 
+mod update;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
 
+use self::update::Updater;
 use super::{Handling, Next, Policy, Request, Response, map::Target};
 use crate::{
-    contract::rewrite_links,
-    exchange::Exchange,
+    contract::{Update, rewrite_links},
+    exchange::{Attempt, Exchange},
     problem::Refusal,
     upstream::{Outbound, Upstream, headers},
 };
@@ -21,6 +24,8 @@ pub struct Forward {
     base: String,
     /// What stands before it translates links.
     is_translated: bool,
+    /// Where what is sent depends on what stands there.
+    updater: Option<Updater>,
 }
 
 impl Forward {
@@ -31,6 +36,43 @@ impl Forward {
             prefix,
             base,
             is_translated,
+            updater: None,
+        }
+    }
+
+    /// Updates keep what their caller cannot see; `limit` bounds, in bytes, what is read for that.
+    #[must_use]
+    pub fn updating(mut self, update: Option<Arc<Update>>, limit: u64) -> Self {
+        self.updater = update.map(|update| Updater { update, limit });
+        self
+    }
+
+    /// Path at the upstream before the operation's own path.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether what is sent depends on what stands at the upstream.
+    pub(crate) fn merges(&self) -> bool {
+        self.updater.is_some()
+    }
+
+    /// Whether bodies are patches in the caller's words until they are sent.
+    pub(crate) fn keeps_patch(&self) -> bool {
+        self.updater.as_ref().is_some_and(|updater| updater.update.is_patch())
+    }
+
+    /// Sends a request as the upstream sees it; see `Upstream::send`.
+    pub(crate) async fn send(
+        &self,
+        outbound: Outbound,
+        trace: impl Fn(u64) -> Option<HeaderValue>,
+        note: impl Fn(Attempt),
+    ) -> Result<Response, Refusal> {
+        match &self.updater {
+            // In a box of its own: all other requests would carry its size about.
+            Some(updater) => Box::pin(updater.send(&self.upstream, outbound, trace, note)).await,
+            None => self.upstream.send(outbound, trace, note).await,
         }
     }
 
@@ -109,8 +151,7 @@ impl Policy for Forward {
         Box::pin(async move {
             let exchange = Exchange::of(&request).cloned().ok_or(Refusal::Internal)?;
             let outbound = self.outbound(request, &exchange);
-            let mut response: Response = self
-                .upstream
+            let mut response = self
                 .send(
                     outbound,
                     |span| Some(exchange.trace.traceparent(span)),

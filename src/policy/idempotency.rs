@@ -11,9 +11,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use quick_cache::{Weighter, sync::Cache};
 
-use super::{Handling, Next, Policy, Request, Response, buffer::Payload, status::accepted, validate::OwnAnswer};
+use super::{
+    Handling, Next, Policy, Request, Response, buffer::Payload, map::Translated, status::accepted, validate::OwnAnswer,
+};
 use crate::{
     body::Body,
+    contract::Mark,
     exchange::Exchange,
     problem::Refusal,
     queue::{Digest, MessageLog, StoredResponse},
@@ -30,6 +33,8 @@ const KEEP: Duration = Duration::from_hours(24);
 /// Recognises repeats of one operation.
 pub struct Idempotency {
     operation: Arc<str>,
+    /// The caller's.
+    version: Arc<str>,
     api: Arc<str>,
     is_required: bool,
     answers: Arc<Answers>,
@@ -60,6 +65,9 @@ struct Given {
     headers: HeaderMap,
     body: Bytes,
     until: Instant,
+    /// Between which versions, and by which revision, it was translated. It is given again as it was, whatever the
+    /// contract has become.
+    contract: Option<Arc<Mark>>,
 }
 
 #[derive(Clone)]
@@ -99,7 +107,7 @@ impl Answers {
         }
     }
 
-    fn find(&self, keyed: &Keyed) -> Result<Option<Response>, Refusal> {
+    fn find(&self, keyed: &Keyed, exchange: Option<&Arc<Exchange>>) -> Result<Option<Response>, Refusal> {
         let Some(given) = self
             .given
             .get(&keyed.scope)
@@ -109,6 +117,9 @@ impl Answers {
         };
         if given.fingerprint != keyed.fingerprint {
             return Err(Refusal::IdempotencyKeyReused);
+        }
+        if let (Some(exchange), Some(contract)) = (exchange, &given.contract) {
+            exchange.trail().note("crossdock.contract", &*contract.label);
         }
         Ok(Some(replay(given.status, given.headers.clone(), given.body.clone())))
     }
@@ -134,13 +145,14 @@ impl Idempotency {
     /// For one operation; `log` where its requests may be queued.
     pub fn new(
         api: Arc<str>,
-        operation: Arc<str>,
+        (operation, version): (Arc<str>, Arc<str>),
         is_required: bool,
         answers: Arc<Answers>,
         log: Option<Arc<dyn MessageLog>>,
     ) -> Self {
         Self {
             operation,
+            version,
             api,
             is_required,
             answers,
@@ -165,7 +177,7 @@ impl Idempotency {
             key.as_bytes(),
         ]);
         Ok(Some(Keyed {
-            fingerprint: fingerprint(request),
+            fingerprint: fingerprint(request, &self.version),
             scope,
             key,
         }))
@@ -199,7 +211,7 @@ impl Policy for Idempotency {
             let Some(keyed) = self.keyed(&request)? else {
                 return next.run(request).await;
             };
-            if let Some(response) = self.answers.find(&keyed)? {
+            if let Some(response) = self.answers.find(&keyed, Exchange::of(&request))? {
                 return Ok(response);
             }
             let _under_way = self.answers.begin(&keyed)?;
@@ -248,6 +260,10 @@ impl Idempotency {
             headers: parts.headers.clone(),
             body: bytes.clone(),
             until: Instant::now() + KEEP,
+            contract: parts
+                .extensions
+                .get::<Translated>()
+                .map(|translated| translated.0.clone()),
         };
         self.answers.given.insert(keyed.scope, Arc::new(given));
         Ok(Response::from_parts(parts, Body::from(bytes)))
@@ -279,14 +295,16 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 /// Digest of what makes two requests the same: method, target, content type and body. Members may come in any order,
-/// numbers are compared as they are written: `1.0` is not `1.00`.
-fn fingerprint(request: &Request) -> Digest {
+/// numbers are compared as they are written: `1.0` is not `1.00`. An answer is given again to whoever asked in the same
+/// contract version, named in whatever place.
+fn fingerprint(request: &Request, version: &str) -> Digest {
     let mut context = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {
         context.update(&(bytes.len() as u64).to_le_bytes());
         context.update(bytes);
     };
     part(request.method().as_str().as_bytes());
+    part(version.as_bytes());
     part(request.uri().path().as_bytes());
     part(request.uri().query().unwrap_or_default().as_bytes());
     part(

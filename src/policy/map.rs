@@ -1,5 +1,7 @@
 //! Translates requests to the upstream's contract version and answers back to the caller's. Fails closed.
 
+mod representation;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    contract::{Missed, Operation, Translation},
+    contract::{Mark, Missed, Operation, Translation},
     exchange::Exchange,
     json::Document,
     problem::{Refusal, Violation},
@@ -22,6 +24,10 @@ use crate::{
 /// Path and query at the upstream, below the API's prefix there; in the request's extensions where they were mapped.
 #[derive(Clone, Debug)]
 pub struct Target(pub String);
+
+/// Between which versions an answer was translated, and by which revision; in the response's extensions.
+#[derive(Clone)]
+pub struct Translated(pub Arc<Mark>);
 
 /// Maps one operation, both ways.
 pub struct Map {
@@ -56,6 +62,12 @@ impl Map {
 
     fn request(&self, mut request: Request) -> Result<Request, Refusal> {
         let exchange = Exchange::of(&request).cloned();
+        let mark = self.translation.mark();
+        if let Some(exchange) = &exchange {
+            exchange.trail().note("crossdock.contract", &*mark.label);
+        }
+        let body = request.body().as_bytes();
+        let is_digested = representation::request(request.headers_mut(), mark, body.as_deref())?;
         let path_values = exchange
             .as_ref()
             .and_then(|exchange| exchange.path_values.get())
@@ -87,8 +99,14 @@ impl Map {
         *request.method_mut() = mapped.method;
         request.extensions_mut().insert(Target(mapped.path_and_query));
         if let Some(document) = mapped.body {
-            self.check_mapped(&document)?;
+            // What a merged update becomes, is known and checked when it is sent.
+            if self.translation.update().is_none() {
+                self.check_mapped(&document)?;
+            }
             request.headers_mut().remove(header::CONTENT_LENGTH);
+            if is_digested {
+                representation::digest(request.headers_mut(), document.text().as_bytes());
+            }
             *request.body_mut() = Body::from(Bytes::from(document));
         }
         Ok(request)
@@ -116,7 +134,12 @@ impl Policy for Map {
     fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a> {
         Box::pin(async move {
             let request = self.request(request)?;
-            let response = next.run(request).await?;
+            // A merged update is translated to its end where it is sent.
+            let response = next.run(request).await.inspect_err(|refusal| {
+                if matches!(refusal, Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. }) {
+                    self.metrics.request_unmappable();
+                }
+            })?;
             if response.extensions().get::<OwnAnswer>().is_some() {
                 return Ok(response);
             }
@@ -140,6 +163,19 @@ pub(crate) fn answer(
     mut parts: Parts,
     bytes: Bytes,
 ) -> Result<(Response, Missed), Refusal> {
+    let mark = translation.mark();
+    let is_digested =
+        representation::response(&mut parts.headers, mark, &bytes).map_err(|detail| withheld(upstream, detail))?;
+    // These two are HTTP's own and mean the same in every version.
+    if parts.status == StatusCode::NOT_MODIFIED {
+        parts.headers.remove(header::CONTENT_TYPE);
+        return Ok((with_body(parts, Bytes::new()), Missed::default()));
+    }
+    if parts.status == StatusCode::PRECONDITION_FAILED && !translation.answers(parts.status) {
+        return Err(Refusal::PreconditionFailed {
+            detail: "the document was changed in the meantime: read it again".into(),
+        });
+    }
     let document = if bytes.is_empty() {
         None
     } else {
@@ -159,11 +195,15 @@ pub(crate) fn answer(
             }
         })?;
     parts.status = mapped.status;
+    parts.extensions.insert(Translated(mark.clone()));
     let Some(document) = mapped.body else {
         return Ok((with_body(parts, Bytes::new()), mapped.missed));
     };
     let document = Arc::new(document);
     let bytes = Bytes::copy_from_slice(document.text().as_bytes());
+    if is_digested {
+        representation::digest(&mut parts.headers, &bytes);
+    }
     parts.extensions.insert(Parsed(document));
     Ok((with_body(parts, bytes), mapped.missed))
 }

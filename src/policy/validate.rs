@@ -133,7 +133,9 @@ impl Validate {
 
     async fn check_response(&self, exchange: Option<Arc<Exchange>>, response: Response) -> Result<Response, Refusal> {
         let mode = self.mode(exchange.as_ref()).response;
-        if response.extensions().get::<OwnAnswer>().is_some() || !is_looked_at(mode) {
+        // "Not modified" is HTTP's own answer to a condition, and no contract's.
+        let is_own = response.extensions().get::<OwnAnswer>().is_some();
+        if is_own || response.status() == StatusCode::NOT_MODIFIED || !is_looked_at(mode) {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();

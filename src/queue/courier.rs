@@ -1,5 +1,7 @@
 //! Takes a queued message to its upstream, by the snapshot in force, and maps the answer for its caller.
 
+mod renew;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -11,11 +13,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::{
-    NewMessage, StoredResponse,
+    NewMessage, StoredResponse, TRANSLATED_TO,
     delivery::{Courier, Delivery},
 };
 use crate::{
     body::Body,
+    contract::Mark,
     exchange::Attempt,
     policy::map,
     problem::{Refusal, UpstreamCause},
@@ -52,6 +55,22 @@ impl Gateway {
         let Some(outbound) = outbound(message) else {
             return Delivery::NotSent("the stored request cannot be rebuilt".to_owned());
         };
+        let snapshot = self.shared.snapshot.load_full();
+        let route = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.route(&message.api, &message.operation, &message.version))
+            .and_then(|route| route.delivery.as_ref())
+            .filter(|route| route.upstream.name == upstream.name);
+        let outbound = match route {
+            // Sent as it is, it would erase what its caller could not see.
+            None if translated(message).is_some_and(Mark::is_merged) => Err(renew::UNMERGED.to_owned()),
+            None => Ok(outbound),
+            Some(route) => renew::renew(route, outbound, translated(message)),
+        };
+        let outbound = match outbound {
+            Ok(outbound) => outbound,
+            Err(note) => return Delivery::NotSent(note),
+        };
         let trace = self
             .shared
             .traces
@@ -59,13 +78,12 @@ impl Gateway {
             .map(|traces| traces.delivery(&message.traceparent));
         let attempts = Mutex::new(Vec::<Attempt>::new());
         let started = Instant::now();
-        let sent = upstream
-            .send(
-                outbound,
-                |span| trace.as_ref().map(|trace| trace.traceparent(span)),
-                |attempt| attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt),
-            )
-            .await;
+        let traceparent = |span| trace.as_ref().map(|trace| trace.traceparent(span));
+        let note = |attempt| attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
+        let sent = match route {
+            Some(route) => route.forward.send(outbound, traceparent, note).await,
+            None => upstream.send(outbound, traceparent, note).await,
+        };
         let delivery = match sent {
             Ok(response) => self.answered(message, response).await,
             Err(refusal) => failed(&refusal),
@@ -184,9 +202,18 @@ fn failed(refusal: &Refusal) -> Delivery {
     }
 }
 
+/// Between which versions a stored request was translated.
+fn translated(message: &NewMessage) -> Option<&str> {
+    let found = message.request.headers.iter().find(|(name, _)| name == TRANSLATED_TO);
+    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+}
+
 fn outbound(message: &NewMessage) -> Option<Outbound> {
     let mut headers = HeaderMap::with_capacity(message.request.headers.len());
     for (name, value) in &message.request.headers {
+        if name == TRANSLATED_TO {
+            continue;
+        }
         headers.append(
             HeaderName::try_from(name.as_str()).ok()?,
             HeaderValue::from_bytes(value).ok()?,

@@ -37,6 +37,8 @@ pub struct Call<'a> {
     /// Path without its first slash, split.
     pub segments: Vec<&'a str>,
     pub query: HashMap<String, String>,
+    pub if_match: Option<String>,
+    pub if_none_match: Option<String>,
     pub body: Value,
 }
 
@@ -52,6 +54,8 @@ pub struct Reply {
     pub status: u16,
     pub body: Value,
     pub location: Option<String>,
+    /// The entity tag of what is answered.
+    pub etag: Option<String>,
     /// Operation and business key of what was done; `None` where nothing changed.
     pub effect: Option<(&'static str, String)>,
 }
@@ -63,6 +67,7 @@ impl Reply {
             status: 200,
             body,
             location: None,
+            etag: None,
             effect: None,
         }
     }
@@ -73,6 +78,7 @@ impl Reply {
             status,
             body,
             location: None,
+            etag: None,
             effect: Some((operation, key.into())),
         }
     }
@@ -82,6 +88,21 @@ impl Reply {
     pub fn at(mut self, location: String) -> Self {
         self.location = Some(location);
         self
+    }
+
+    /// By which later changes can be made on condition.
+    #[must_use]
+    pub fn tagged(mut self, tag: String) -> Self {
+        self.etag = Some(tag);
+        self
+    }
+
+    /// The caller has it already.
+    pub fn not_modified() -> Self {
+        Self {
+            status: 304,
+            ..Self::ok(Value::Null)
+        }
     }
 
     /// A refusal as problem document.
@@ -96,6 +117,7 @@ impl Reply {
             status,
             body,
             location: None,
+            etag: None,
             effect: None,
         }
     }
@@ -173,6 +195,7 @@ struct Answer {
     body: Bytes,
     content_type: &'static str,
     location: Option<String>,
+    etag: Option<String>,
 }
 
 /// What a fault makes of a call.
@@ -261,6 +284,8 @@ impl Backend {
                 method: parts.method.as_str(),
                 segments: parts.uri.path().trim_matches('/').split('/').collect(),
                 query: query(parts.uri.query().unwrap_or_default()),
+                if_match: field("if-match"),
+                if_none_match: field("if-none-match"),
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
             self.act(&call, key, traceparent)
@@ -388,7 +413,7 @@ fn reply(reply: Reply) -> Answer {
     } else {
         "application/problem+json"
     };
-    let body = if reply.status == 204 {
+    let body = if matches!(reply.status, 204 | 304) {
         Bytes::new()
     } else {
         reply.body.to_string().into()
@@ -398,6 +423,7 @@ fn reply(reply: Reply) -> Answer {
         body,
         content_type,
         location: reply.location,
+        etag: reply.etag,
     }
 }
 
@@ -412,6 +438,9 @@ fn respond(answer: &Answer) -> Response<Full<Bytes>> {
     }
     if let Some(location) = answer.location.as_deref().and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(tag) = answer.etag.as_deref().and_then(|tag| tag.parse().ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
     response
 }
@@ -455,6 +484,8 @@ mod tests {
             method: "POST",
             segments: vec![path],
             query: HashMap::new(),
+            if_match: None,
+            if_none_match: None,
             body: Value::Null,
         };
         backend.act(&call, key.map(str::to_owned), None)

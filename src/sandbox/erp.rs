@@ -22,10 +22,9 @@ impl System for Erp {
         match (call.method, call.segments.as_slice()) {
             ("GET", ["orders"]) => self.list(call),
             ("POST", ["orders"]) => self.create(call),
-            ("GET", ["orders", number]) => self
-                .orders
-                .get(*number)
-                .map_or_else(|| unknown(number), |order| Reply::ok(order.clone())),
+            ("GET", ["orders", number]) => self.get(number, call),
+            ("PUT", ["orders", number]) => self.update(number, call, |_, body| body.clone()),
+            ("PATCH", ["orders", number]) => self.update(number, call, patched),
             ("POST", ["orders", number, "cancel"]) => self.cancel(number),
             ("POST", ["orders", number, "shipments"]) => self.ship(number, call),
             ("GET", ["customers", number]) => {
@@ -55,7 +54,46 @@ impl Erp {
         order["createdAt"] = json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         self.orders.insert(number.to_owned(), order.clone());
         self.sequence.push(number.to_owned());
-        Reply::done(201, order, "createOrder", number).at(format!("/orders/{number}"))
+        let tag = tag(&order);
+        Reply::done(201, order, "createOrder", number)
+            .at(format!("/orders/{number}"))
+            .tagged(tag)
+    }
+
+    fn get(&self, number: &str, call: &Call<'_>) -> Reply {
+        let Some(order) = self.orders.get(number) else {
+            return unknown(number);
+        };
+        let tag = tag(order);
+        let is_known = call.if_none_match.as_deref().is_some_and(|tags| names(tags, &tag));
+        let reply = if is_known {
+            Reply::not_modified()
+        } else {
+            Reply::ok(order.clone())
+        };
+        reply.tagged(tag)
+    }
+
+    /// Replaces an order, or merges into it. What a PUT leaves out is gone.
+    fn update(&mut self, number: &str, call: &Call<'_>, change: impl Fn(&Value, &Value) -> Value) -> Reply {
+        let Some(order) = self.orders.get(number) else {
+            return unknown(number);
+        };
+        let before = tag(order);
+        let has_changed = call.if_match.as_deref().is_some_and(|tags| !names(tags, &before));
+        if has_changed || call.if_none_match.as_deref().is_some_and(|tags| names(tags, &before)) {
+            return Reply::refused(412, "E412", format!("order {number} was changed in the meantime"));
+        }
+        if order["status"] == "shipped" || order["status"] == "cancelled" {
+            return Reply::refused(409, "E105", format!("order {number} cannot be changed any more"));
+        }
+        let updated = change(order, &call.body);
+        if updated["orderNumber"] != number {
+            return Reply::refused(422, "E106", "an order keeps its number");
+        }
+        let tag = tag(&updated);
+        self.orders.insert(number.to_owned(), updated.clone());
+        Reply::done(200, updated, "updateOrder", number).tagged(tag)
     }
 
     fn list(&self, call: &Call<'_>) -> Reply {
@@ -149,6 +187,37 @@ fn next_page(call: &Call<'_>, last: &str) -> String {
     format!("/orders?{}cursor={}", asked.collect::<String>(), encoded(last))
 }
 
+/// A strong entity tag: another order has another one.
+fn tag(order: &Value) -> String {
+    let digest = blake3::hash(order.to_string().as_bytes()).to_hex();
+    format!("\"{}\"", &digest[..16])
+}
+
+/// Whether a list of entity tags names this one.
+fn names(tags: &str, tag: &str) -> bool {
+    tags.trim() == "*"
+        || tags
+            .split(',')
+            .any(|known| known.trim().trim_start_matches("W/") == tag)
+}
+
+/// A document after a merge patch (RFC 7396).
+fn patched(document: &Value, patch: &Value) -> Value {
+    let Value::Object(changes) = patch else {
+        return patch.clone();
+    };
+    let mut members = document.as_object().cloned().unwrap_or_default();
+    for (name, change) in changes {
+        if change.is_null() {
+            members.remove(name);
+        } else {
+            let inner = patched(members.get(name).unwrap_or(&Value::Null), change);
+            members.insert(name.clone(), inner);
+        }
+    }
+    Value::Object(members)
+}
+
 fn unknown(number: &str) -> Reply {
     Reply::refused(404, "E404", format!("order {number} does not exist"))
 }
@@ -176,6 +245,8 @@ mod tests {
             method,
             segments: path.split('/').collect(),
             query: std::collections::HashMap::new(),
+            if_match: None,
+            if_none_match: None,
             body,
         }
     }
@@ -200,6 +271,37 @@ mod tests {
             erp.call(&call("GET", "customers/10001/credit", Value::Null)).body["used"]["amount"],
             "19.90"
         );
+    }
+
+    #[test]
+    fn an_order_is_changed_by_whoever_has_seen_it() {
+        let mut erp = Erp::default();
+        erp.call(&call("POST", "orders", order("A-1", "10001")));
+        let first = erp.call(&call("GET", "orders/A-1", Value::Null)).etag.unwrap();
+        let on_condition = |method, condition: &str, body: Value| Call {
+            if_match: Some(condition.to_owned()),
+            ..call(method, "orders/A-1", body)
+        };
+        let changed = erp.call(&on_condition(
+            "PATCH",
+            &first,
+            json!({ "status": null, "notes": ["x"] }),
+        ));
+        assert_eq!((changed.status, changed.body.get("status")), (200, None));
+        assert_ne!(changed.etag.as_ref(), Some(&first));
+        assert_eq!(
+            erp.call(&on_condition("PUT", &first, order("A-1", "10001"))).status,
+            412
+        );
+        assert_eq!(erp.call(&on_condition("PUT", "*", order("A-1", "10001"))).status, 200);
+        assert_eq!(erp.call(&on_condition("PUT", "*", order("A-2", "10001"))).status, 422);
+        assert_eq!(erp.call(&call("PUT", "orders/B-1", order("B-1", "10001"))).status, 404);
+        let now = erp.call(&call("GET", "orders/A-1", Value::Null)).etag.unwrap();
+        let known = Call {
+            if_none_match: Some(now),
+            ..call("GET", "orders/A-1", Value::Null)
+        };
+        assert_eq!(erp.call(&known).status, 304);
     }
 
     #[test]

@@ -136,6 +136,8 @@ mod tests {
             method,
             segments: path.split('/').collect(),
             query: std::collections::HashMap::new(),
+            if_match: None,
+            if_none_match: None,
             body,
         }
     }

@@ -373,6 +373,8 @@ impl Compiler<'_> {
                 translation,
                 forward: pipeline::forward(&compiling),
                 limit: api.spec.body.0,
+                former: former(contract, &compiling, target),
+                spoken: Some(target.version.clone()),
             }),
             fields: Fields::of(life, &api.spec.path.value),
             is_choice: false,
@@ -492,6 +494,28 @@ impl Compiler<'_> {
     fn wrong(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
+}
+
+/// What brings requests that were queued for another version of the upstream to the one it speaks now.
+fn former(
+    contract: &Contract,
+    compiling: &Compiling<'_>,
+    target: &ContractVersion,
+) -> Vec<(Arc<str>, Arc<crate::contract::Translation>)> {
+    let Some(operation) = compiling.operation.as_ref().filter(|_| compiling.is_queueable()) else {
+        return Vec::new();
+    };
+    let others = contract
+        .versions
+        .iter()
+        .filter(|version| version.version != target.version);
+    let translations = others.filter_map(|version| {
+        let translation = contract
+            .translation(&operation.id, &version.version, &target.version)
+            .ok()?;
+        Some((version.version.clone(), Arc::new(translation)))
+    });
+    translations.collect()
 }
 
 fn at<T>(file: &SourceFile, place: &Spanned<T>, message: impl Into<String>) -> Diagnostic {

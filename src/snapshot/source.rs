@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// What is watched: policies, contracts, authorization, keys and certificates. Logs and databases are not, so that the
 /// gateway never wakes itself by writing.
-const EXTENSIONS: [&str; 8] = ["cedar", "crt", "jwks", "json", "key", "pem", "yaml", "yml"];
+const EXTENSIONS: [&str; 9] = ["cedar", "crt", "csv", "jwks", "json", "key", "pem", "yaml", "yml"];
 
 /// A watch on folders, which need not exist yet. It ends when it is dropped.
 #[derive(Debug)]

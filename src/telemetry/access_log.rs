@@ -228,6 +228,7 @@ impl Buffer {
                 "crossdock.queue.id" => text(line, key!("queueId"), value),
                 "crossdock.transaction.key" => text(line, key!("transaction"), value),
                 "crossdock.limit" => text(line, key!("limit"), value),
+                "crossdock.contract" => text(line, key!("contract"), value),
                 _ => {}
             }
         }

@@ -22,7 +22,7 @@ pub struct Sources {
     pub contracts_folder: PathBuf,
     /// Every YAML file below the folder of `gateway.yaml`, itself included, by path.
     pub policies: Vec<SourceFile>,
-    /// Every YAML and JSON file of every contract, by path.
+    /// Every YAML, JSON and CSV file of every contract, by path.
     pub contracts: Contracts,
     /// Files that could not be read; `parse` reports them with all else.
     pub unreadable: Vec<Diagnostic>,
@@ -297,7 +297,10 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 fn is_document(path: &Path) -> bool {
-    is_yaml(path) || path.extension().is_some_and(|extension| extension == "json")
+    is_yaml(path)
+        || path
+            .extension()
+            .is_some_and(|extension| extension == "json" || extension == "csv")
 }
 
 fn digest(policies: &[SourceFile], contracts: &Contracts, unreadable: &[Diagnostic]) -> blake3::Hash {

@@ -224,6 +224,10 @@ fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: 
         }
     }
     let there = leg(contract, id, from, to, kind, media)?;
+    // A patch is applied in the caller's version; what it makes is drawn as the document it changes.
+    if matches!(kind, Kind::Request) && there.translation.keeps_patch() {
+        return None;
+    }
     let back = leg(contract, id, to, from, status, media)?;
     let (source, target) = (&*contract.versions[from], &*contract.versions[to]);
     let used = match kind {

@@ -92,7 +92,8 @@ fn one(op: Option<&OpSpec>, way: Direction, value: Option<&Sample>) -> Refusal {
         Some(OpSpec::Join(op)) if way == Direction::Down => too_many(&op.separator, op.more, op.from.len(), value),
         Some(OpSpec::Null(op)) if op.step.is_some() => one(op.step.as_deref(), way, value),
         // A value that would be taken for nothing, a name that stands twice, an offset between two pages.
-        Some(OpSpec::Null(_) | OpSpec::Pivot(_) | OpSpec::Paging(_)) => Refusal::Inherent,
+        // Nor does any drawn key stand in a table of real ones.
+        Some(OpSpec::Lookup(_) | OpSpec::Null(_) | OpSpec::Pivot(_) | OpSpec::Paging(_)) => Refusal::Inherent,
         // They read what their schema may be wider than.
         Some(
             OpSpec::Bool(_)
@@ -229,11 +230,19 @@ fn permits_step(sheet: &Sheet<'_>, op: &OpSpec, first: Direction, difference: &D
         OpSpec::Count(op) if (op.side == SideSpec::Newer) != up => Some("counted anew".to_owned()),
         OpSpec::Sum(op) if (op.side == SideSpec::Newer) != up => Some("added up anew".to_owned()),
         OpSpec::Expr(op) if up && op.from.is_some() || !up && op.to.is_some() => Some("computed anew".to_owned()),
+        // Keys that were chosen for others come back as what was chosen.
+        OpSpec::Lookup(op) if !op.miss_up.is_empty() || !op.miss_down.is_empty() => {
+            Some("comes back as the key that was chosen for it".to_owned())
+        }
         OpSpec::Table(op) => {
             let Some(Sample::Str(code)) = &difference.before else {
                 return None;
             };
-            let across = sheet.spec.tables.get(&op.table).and_then(|rows| rows.get(code));
+            let across = sheet
+                .spec
+                .tables
+                .get(&op.table)
+                .and_then(|table| table.value.rows.get(code));
             let is_chosen = op.miss_up.contains_key(code)
                 || op.miss_down.contains_key(code)
                 || across.is_some_and(|newer| up && op.miss_down.contains_key(newer))
@@ -279,6 +288,7 @@ pub(super) fn name(op: &OpSpec) -> &'static str {
         OpSpec::Drop(_) => "drop",
         OpSpec::Each(_) => "each",
         OpSpec::Table(_) => "table",
+        OpSpec::Lookup(_) => "lookup",
         OpSpec::Decimal(_) => "decimal",
         OpSpec::Date(_) => "date",
         OpSpec::Strip(_) => "strip",

@@ -314,6 +314,7 @@ pub(in crate::contract) fn ends(op: &OpSpec) -> (Vec<&str>, Vec<&str>) {
         OpSpec::Drop(op) => (vec![&op.path], Vec::new()),
         OpSpec::Each(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Table(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
+        OpSpec::Lookup(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Decimal(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Date(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),
         OpSpec::Strip(op) | OpSpec::Pad(op) => two(op.path.as_ref(), op.from.as_ref(), op.to.as_ref()),

@@ -89,7 +89,7 @@ fn differing_codes_are_a_table_with_gaps() {
         "state: { type: string, enum: [OPEN, IN_WORK, 'NO'] }",
         "state: { type: string, enum: [open, in-work, closed] }",
     );
-    let rows = &spec.tables["Thing_state"];
+    let rows = &spec.tables["Thing_state"].value.rows;
     assert_eq!(
         (rows["OPEN"].as_str(), rows["IN_WORK"].as_str(), rows.len()),
         ("open", "in-work", 2)
@@ -183,5 +183,6 @@ fn the_first_mapping_of_the_demo_contract_parses_and_leaves_only_what_is_to_be_d
     has(&written, "# - move: { from: shipCity, to: shipTo.address.city }");
     has(&written, "# - move: { from: qty, to: quantity }");
     assert_eq!(spec.operations["getOrder"].value.path.len(), 1, "{written}");
+    has(&written, "update: { mergeCurrent: { current: getOrder } }");
     assert!(spec.losses.iter().all(|loss| loss.value.direction != Direction::Up));
 }

@@ -100,7 +100,7 @@ fn write_table(name: &str, table: &Table, out: &mut String) {
 fn write_operations(operations: &[OperationDraft], out: &mut String) {
     let differs = |operation: &&OperationDraft| {
         let has_part = operation.parts.iter().any(|(_, compared)| !compared.is_empty());
-        has_part || !operation.status.0.is_empty() || !operation.status.1.is_empty()
+        has_part || operation.current.is_some() || !operation.status.0.is_empty() || !operation.status.1.is_empty()
     };
     let operations: Vec<_> = operations.iter().filter(differs).collect();
     if operations.is_empty() {
@@ -117,7 +117,7 @@ fn write_operations(operations: &[OperationDraft], out: &mut String) {
             ([one], [other]) if one / 100 == other / 100 => Some((one, other)),
             _ => None,
         };
-        let end = if parts.is_empty() && single.is_none() {
+        let end = if parts.is_empty() && single.is_none() && operation.current.is_none() {
             ": {}"
         } else {
             ":"
@@ -125,6 +125,9 @@ fn write_operations(operations: &[OperationDraft], out: &mut String) {
         let _ = writeln!(out, "  {}{end}", plain(&operation.id));
         for (part, compared) in parts {
             write_steps(part, compared, 4, out);
+        }
+        if let Some(current) = &operation.current {
+            let _ = writeln!(out, "    update: {{ mergeCurrent: {{ current: {} }} }}", plain(current));
         }
         if let Some((one, other)) = single {
             let _ = writeln!(out, "    status: {{ {one}: {other} }}");

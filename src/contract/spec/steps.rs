@@ -31,6 +31,8 @@ pub enum OpSpec {
     Each(EachSpec),
     /// Replaces codes by a table.
     Table(TableSpec),
+    /// Turns one system's key into another's, by a table of any length.
+    Lookup(LookupSpec),
     /// A number becomes decimal text, exactly; on the way back the text becomes a number.
     Decimal(DecimalSpec),
     /// Rewrites a date.
@@ -228,6 +230,29 @@ pub struct TableSpec {
     #[serde(default)]
     pub miss_up: BTreeMap<String, Option<String>>,
     /// Newer codes without a row, or with several, and the older code they become; `~` refuses them. `*` is any other.
+    #[serde(default)]
+    pub miss_down: BTreeMap<String, Option<String>>,
+}
+
+/// `lookup: { from: sku, to: itemCode, table: sku, missUp: { 'MISC': GENERIC } }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LookupSpec {
+    /// The field, if it has the same place in both versions.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The field in the older version.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The field in the newer version.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Name of the table.
+    pub table: String,
+    /// Older keys without a row, and the newer key they become; `~` refuses them. `*` is any other.
+    #[serde(default)]
+    pub miss_up: BTreeMap<String, Option<String>>,
+    /// Newer keys without a row, or with several, and the older key they become; `~` refuses them. `*` is any other.
     #[serde(default)]
     pub miss_down: BTreeMap<String, Option<String>>,
 }

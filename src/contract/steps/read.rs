@@ -7,14 +7,15 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use crate::contract::arithmetic::Ratio;
+use crate::contract::book::SHORT;
 use crate::contract::check::ends as ends_of;
 use crate::contract::compile::{Compiler, Type, path};
-use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Pair, YesNo};
+use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Keys, Pair, YesNo};
 use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{
-    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, PivotSpec,
-    SideSpec, TableSpec, WrapSpec,
+    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, LookupSpec,
+    PivotSpec, SideSpec, TableSpec, WrapSpec,
 };
 use crate::expression::{Environment, Expression};
 use crate::json::MemberName;
@@ -130,7 +131,7 @@ pub(super) fn table(
     at: (u32, u32),
 ) -> Option<(Change, Change)> {
     let spec = compiler.spec;
-    let Some(rows) = spec.tables.get(&op.table) else {
+    let Some(table) = spec.tables.get(&op.table) else {
         let known = list(spec.tables.keys().map(String::as_str));
         compiler.mistake(
             at,
@@ -139,8 +140,13 @@ pub(super) fn table(
         );
         return None;
     };
+    if compiler.books.get(&op.table).is_some_and(|book| book.len() > SHORT) {
+        let message = format!("table `{}` has more than {SHORT} rows", op.table);
+        compiler.mistake(at, message, "write `lookup` instead of `table`: it takes any number");
+        return None;
+    }
     let (mut up, mut down) = (Codes::default(), Codes::default());
-    for (older, newer) in rows {
+    for (older, newer) in &table.value.rows {
         up.rows.insert(older.as_str().into(), Some(newer.as_str().into()));
         let before = down.rows.insert(newer.as_str().into(), Some(older.as_str().into()));
         if let (Some(Some(before)), false) = (before, op.miss_down.contains_key(newer)) {
@@ -219,6 +225,55 @@ pub(super) fn table(
     Some((Change::Table(Arc::new(up)), Change::Table(Arc::new(down))))
 }
 
+/// A table of any length. Codes of schemas are not held against it: it has keys, not codes.
+pub(super) fn lookup(compiler: &mut Compiler<'_>, op: &LookupSpec, at: (u32, u32)) -> Option<(Change, Change)> {
+    let Some(book) = compiler.books.get(&op.table).cloned() else {
+        let spec = compiler.spec;
+        let (message, help) = if spec.tables.contains_key(&op.table) {
+            let message = format!("table `{}` lies in no file", op.table);
+            (
+                message,
+                "write `table` instead of `lookup`, or give it a `file`".to_owned(),
+            )
+        } else {
+            let known = list(compiler.books.keys().map(String::as_str));
+            (
+                format!("there is no table `{}`", op.table),
+                format!("tables in files are {known}"),
+            )
+        };
+        compiler.mistake(at, message, help);
+        return None;
+    };
+    let is_chosen = |newer: &&str| op.miss_down.contains_key(*newer);
+    if let Some(newer) = book
+        .ambiguous()
+        .find(|newer| !is_chosen(newer) && !op.miss_down.contains_key("*"))
+    {
+        let message = format!(
+            "in table `{}` several keys become `{newer}`, so there is no inverse",
+            op.table
+        );
+        let help = format!(
+            "choose what it becomes on the way back: `missDown: {{ {newer}: … }}`, or refuse all such: `missDown: {{ '*': ~ }}`"
+        );
+        compiler.mistake(at, message, help);
+    }
+    let side = |way, misses: &BTreeMap<String, Option<String>>| {
+        let mut rows = BTreeMap::new();
+        for (key, to) in misses.iter().filter(|(key, _)| *key != "*") {
+            rows.insert(key.as_str().into(), to.as_deref().map(Into::into));
+        }
+        let otherwise = misses.get("*").and_then(|to| to.as_deref().map(Into::into));
+        Change::Lookup(Arc::new(Keys {
+            book: book.clone(),
+            way,
+            chosen: Codes { rows, otherwise },
+        }))
+    };
+    Some((side(Direction::Up, &op.miss_up), side(Direction::Down, &op.miss_down)))
+}
+
 pub(super) fn yes_no(compiler: &mut Compiler<'_>, op: &BoolSpec, at: (u32, u32)) -> (Change, Change) {
     if op.yes.text() == op.no.text() {
         compiler.mistake(
@@ -262,7 +317,8 @@ pub(super) fn expression(
         Direction::Down => (compiler.newer.document, subject.newer),
     };
     let mut environment = Environment::new(document).subject("this", document.value_type(schema));
-    for (name, rows) in &compiler.spec.tables {
+    for (name, table) in &compiler.spec.tables {
+        let rows = &table.value.rows;
         let rows: BTreeMap<String, String> = match way {
             Direction::Up => rows.clone(),
             Direction::Down => rows

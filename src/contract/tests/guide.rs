@@ -46,7 +46,7 @@ fn schema_of(values: &[serde_json::Value]) -> serde_json::Value {
     }
 }
 
-const TABLES: &str = "tables: { status: { OPEN: open, INVOICED: completed }, unit: { EA: each } }";
+const TABLES: &str = "tables: { status: { OPEN: open, INVOICED: completed }, unit: { EA: each }, sku: { file: tables/sku.csv, older: sap, newer: shop } }";
 
 #[test]
 fn the_steps_in_the_guide_do_what_it_says() {

@@ -1,6 +1,10 @@
 use super::*;
 
 /// A contract of two versions whose only operation takes and answers a `Thing`.
+/// Keys of two systems; two of the older one became the same.
+const SKUS: &str =
+    "sap,name,shop\n4711,Weizenmehl,FLOUR-405-25\n4712,Zucker,SUGAR-1000\n4713,Salz,SALT\n4714,Salz,SALT\n";
+
 pub(super) fn contract(older: &str, newer: &str, mapping: &str) -> Result<Contract, Vec<Diagnostic>> {
     let openapi = |schemas: &str| {
         let schemas = schemas.replace('\n', "\n    ");
@@ -15,6 +19,7 @@ pub(super) fn contract(older: &str, newer: &str, mapping: &str) -> Result<Contra
     let files = [
         file("contracts/things/v1/openapi.yaml", &openapi(older)),
         file("contracts/things/v2/openapi.yaml", &openapi(newer)),
+        file("contracts/things/tables/sku.csv", SKUS),
         file(
             "contracts/things/v1-v2.map.yaml",
             &format!("kind: Mapping\ncontract: things\nfrom: v1\nto: v2\n{mapping}"),
@@ -278,4 +283,47 @@ fn a_path_may_be_described_elsewhere_in_the_document() {
         contract.version("v1").unwrap().operation("getOrder").unwrap().template,
         "/orders/{orderNo}"
     );
+}
+
+#[test]
+fn keys_are_looked_up_both_ways_and_what_is_not_there_is_refused() {
+    let mapping = "tables: { sku: { file: tables/sku.csv, older: sap, newer: shop } }\ntypes:\n  Thing:\n    \
+                   - lookup: { path: key, table: sku, missDown: { SALT: '4714' } }";
+    let text = thing("key: { type: string }");
+    let contract = contract(&text, &text, mapping).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    assert_eq!(up(&contract, r#"{"key":"4711"}"#).unwrap(), r#"{"key":"FLOUR-405-25"}"#);
+    let refused = request(&contract, "put", "v1", "v2", r#"{"key":"1"}"#).unwrap_err();
+    assert_eq!(
+        (refused.pointer.as_str(), refused.detail.as_str()),
+        ("/key", "the key `1` has no counterpart")
+    );
+    let back = response(&contract, "put", "v1", "v2", 200, r#"{"key":"SALT"}"#).unwrap();
+    assert_eq!(back, r#"{"key":"4714"}"#);
+}
+
+#[test]
+fn mistakes_of_tables_in_files_are_told() {
+    let text = thing("key: { type: string, enum: [a] }");
+    let found = |tables: &str, step: &str| {
+        let mapping = format!("tables: {{ {tables} }}\ntypes:\n  Thing:\n    - {step}");
+        let found = contract(&text, &text, &mapping).unwrap_err();
+        assert!(found[0].line > 0 && found[0].help.is_some(), "{found:?}");
+        found[0].message.clone()
+    };
+    let lookup = "lookup: { path: key, table: sku }";
+    let sku = "sku: { file: tables/sku.csv, older: sap, newer: shop }";
+    assert!(found("sku: { file: tables/no.csv, older: a, newer: b }", lookup).contains("there is no file"));
+    assert_eq!(
+        found("sku: { file: tables/sku.csv, older: sap, newer: web }", lookup),
+        "the table has no column `web`"
+    );
+    assert!(found(sku, lookup).contains("several keys become `SALT`"));
+    assert_eq!(found("sku: { a: b }", lookup), "table `sku` lies in no file");
+    assert_eq!(
+        found(sku, "lookup: { path: key, table: skus }"),
+        "there is no table `skus`"
+    );
+    // A `table` step holds the codes of a file against the schemas.
+    let table = found(sku, "table: { path: key, table: sku, missDown: { SALT: '4714' } }");
+    assert!(table.contains("has no row for `a`"), "{table}");
 }

@@ -171,6 +171,8 @@ impl<'c> Compiler<'c> {
                 translation: candidate.translation.clone(),
                 forward: pipeline::forward(&candidate),
                 limit: compiling.spec.body.0,
+                former: super::former(plan.contract, &candidate, &plan.target),
+                spoken: Some(plan.target.version.clone()),
             }),
             fields: crate::lifecycle::Fields::none(),
             is_choice: false,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::plan::Walk;
 use super::texts::{Outcome, Texts, class, with, without};
 use super::{Flow, Presence, Scope, any_of, some_value};
-use crate::contract::arithmetic;
+use crate::contract::arithmetic::{self, Ratio};
 use crate::contract::containment::{Conj, Side, Types};
 use crate::contract::convert::{Change, Codes, DateChange, YesNo};
 use crate::contract::spec::{DateForm, DecimalForm, LetterCase, More, Nothing};
@@ -212,6 +212,12 @@ impl Flow<'_> {
         let texts = Texts::new(conj, self.side, self.asked.deadline);
         match change {
             Change::Table(codes) if is_text => self.coded(&texts, codes, place),
+            // Rows come and go without a new check: which there are is not part of a proof.
+            Change::Lookup(_) if is_text => {
+                self.refuse(place, "a key that may not be in the table", None);
+                self.unreturned(place, "a key that may come back as another", None);
+                json!({ "type": "string" })
+            }
             Change::NumberToText { scale, pad } if is_number => self.text_of_number(conj, *scale, *pad, place),
             Change::TextToNumber { scale } if is_text => self.number_of_text(&texts, *scale, place),
             Change::Date(change) if is_text && !change.from.is_number() => self.dated(&texts, change, place),
@@ -238,39 +244,11 @@ impl Flow<'_> {
             Change::Scale { by, round, form }
                 if is_text && *form != Some(DecimalForm::String) || is_number && *form != Some(DecimalForm::Number) =>
             {
-                let numbers = Numbers::of(conj, self.side);
-                if is_text && !texts.within(ANY_NUMBER).holds() {
-                    let value = texts.within(ANY_NUMBER).value();
-                    self.refuse(place, "a text that is no number", value);
-                } else if is_text || !numbers.is_small() {
-                    self.refuse(place, "a number of too many digits to be computed with", None);
-                } else if round.is_none() && by.digits().is_none() && !self.asked.is_return {
-                    self.refuse(place, "a number that has no exact result", None);
-                }
-                let sign = numbers.is_positive() && by.is_positive();
-                // Told to become the other, it does.
-                match (is_text != form.is_some(), sign) {
-                    (true, _) => json!({ "type": "string", "pattern": NUMBER }),
-                    (false, true) => {
-                        let mut schema = json!({ "type": "number", "minimum": 0 });
-                        let most = numbers.most.and_then(|most| by.apply(&most.to_string(), None).ok());
-                        if let Some(most) = most.and_then(|most| exact_bound(&most)) {
-                            schema["maximum"] = most;
-                        }
-                        let digits = numbers.scale.zip(by.digits()).map(|(own, more)| own + more);
-                        let digits = digits
-                            .or(round.map(u32::from))
-                            .and_then(|digits| usize::try_from(digits).ok());
-                        if let Some(step) = digits.and_then(|digits| exact_bound(&step_of(digits))) {
-                            schema["multipleOf"] = step;
-                        }
-                        schema
-                    }
-                    (false, false) => json!({ "type": "number" }),
-                }
+                self.scaled(conj, &texts, by, *round, form.is_some(), place)
             }
             // Values of another type than the change is made for.
             Change::Table(_)
+            | Change::Lookup(_)
             | Change::NumberToText { .. }
             | Change::TextToNumber { .. }
             | Change::Date(_)
@@ -295,6 +273,49 @@ impl Flow<'_> {
                 self.refuse(place, "a value of another type than the step takes", value);
                 Value::Bool(false)
             }
+        }
+    }
+
+    /// A number, or a text that is one, multiplied. What is turned becomes the other of the two.
+    fn scaled(
+        &mut self,
+        conj: &Conj,
+        texts: &Texts<'_>,
+        by: &Ratio,
+        round: Option<u8>,
+        is_turned: bool,
+        place: (u32, u32),
+    ) -> Value {
+        let is_text = conj.types == Types::STRING;
+        let numbers = Numbers::of(conj, self.side);
+        if is_text && !texts.within(ANY_NUMBER).holds() {
+            let value = texts.within(ANY_NUMBER).value();
+            self.refuse(place, "a text that is no number", value);
+        } else if is_text || !numbers.is_small() {
+            self.refuse(place, "a number of too many digits to be computed with", None);
+        } else if round.is_none() && by.digits().is_none() && !self.asked.is_return {
+            self.refuse(place, "a number that has no exact result", None);
+        }
+        let sign = numbers.is_positive() && by.is_positive();
+        // Told to become the other, it does.
+        match (is_text != is_turned, sign) {
+            (true, _) => json!({ "type": "string", "pattern": NUMBER }),
+            (false, true) => {
+                let mut schema = json!({ "type": "number", "minimum": 0 });
+                let most = numbers.most.and_then(|most| by.apply(&most.to_string(), None).ok());
+                if let Some(most) = most.and_then(|most| exact_bound(&most)) {
+                    schema["maximum"] = most;
+                }
+                let digits = numbers.scale.zip(by.digits()).map(|(own, more)| own + more);
+                let digits = digits
+                    .or(round.map(u32::from))
+                    .and_then(|digits| usize::try_from(digits).ok());
+                if let Some(step) = digits.and_then(|digits| exact_bound(&step_of(digits))) {
+                    schema["multipleOf"] = step;
+                }
+                schema
+            }
+            (false, false) => json!({ "type": "number" }),
         }
     }
 
