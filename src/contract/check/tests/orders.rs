@@ -213,8 +213,8 @@ const IN_FIRST: &[Fault] = &[
     ),
     fault(
         FIRST,
-        "      - table: { path: status, table: status, missDown: { returned: INVOICED } }\n  getOrder",
-        "  getOrder",
+        "      - table: { path: status, table: status, missDown: { returned: INVOICED } }\n    cursors",
+        "    cursors",
         "listOrders:",
     ),
     fault(
@@ -394,8 +394,8 @@ const IN_SECOND: &[Fault] = &[
     ),
     fault(
         SECOND,
-        "      - table: { path: status, table: status, missDown: { on-hold: open } }\n  getOrder",
-        "      - case: { path: status, newer: upper }\n  getOrder",
+        "      - table: { path: status, table: status, missDown: { on-hold: open } }\n    cursors",
+        "      - case: { path: status, newer: upper }\n    cursors",
         "path: status, newer",
     ),
     fault(V3, "maxItems: 999", "maxItems: 99", "- each"),
