@@ -82,6 +82,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let queue = match shared.log.health() {
         Health::Ok => "ok",
         Health::Full => "full",
+        Health::Draining => "draining",
         Health::Poisoned(_) => "failed",
     };
     (

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod alarm;
+pub mod audit;
 pub mod body;
 pub mod cli;
 mod client;

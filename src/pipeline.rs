@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     net::SocketAddr,
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 
 use crate::{
     body::Body,
-    config::ApiSpec,
+    config::{ApiSpec, HeadOfLineSpec},
     contract::{Mark, Operation, Translation},
     exchange::Exchange,
     lifecycle::{self, ACCEPT_VERSION},
@@ -40,6 +41,7 @@ use crate::{
         validate::{Modes, Validate},
     },
     problem::Refusal,
+    queue::{HeadOfLine, Limits},
     shared::Shared,
     snapshot::Snapshot,
     telemetry::{TraceContext, ValidationMetrics, hex},
@@ -375,8 +377,23 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
         when: spec.when.clone(),
         order_by: route.places(&spec.order_by)?,
         lane,
-        deadline: spec.deadline.0,
-        max_attempts: spec.attempts.get(),
+        deadline: match spec.head_of_line {
+            HeadOfLineSpec::Block => Duration::MAX,
+            HeadOfLineSpec::Quarantine | HeadOfLineSpec::Skip => spec.deadline.0,
+        },
+        max_attempts: if spec.head_of_line == HeadOfLineSpec::Block {
+            u32::MAX
+        } else {
+            spec.attempts.get()
+        },
+        head_of_line: match spec.head_of_line {
+            HeadOfLineSpec::Quarantine | HeadOfLineSpec::Block => HeadOfLine::Quarantine,
+            HeadOfLineSpec::Skip => HeadOfLine::Skip,
+        },
+        limits: Limits {
+            api: spec.waiting.api.map(NonZeroU64::get),
+            channel: spec.waiting.channel.map(NonZeroU64::get),
+        },
         log: route.shared.log.clone(),
         gates: route.shared.gates.clone(),
         background: route.shared.background.clone(),

@@ -216,6 +216,12 @@ impl FailureClass {
             Self::Partner => "partner",
         }
     }
+
+    /// The class of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Technical, Self::Business, Self::Partner];
+        all.into_iter().find(|class| class.as_str() == name)
+    }
 }
 
 /// What a kind of refusal always looks like.

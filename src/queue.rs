@@ -7,7 +7,12 @@ pub mod courier;
 pub mod delivery;
 mod lanes;
 mod memory;
+mod message;
+mod operate;
+mod outcome;
 mod sqlite;
+mod standing;
+mod stats;
 mod status;
 
 /// Among the header fields of a stored request: between which contract versions it was translated, and by which
@@ -15,139 +20,146 @@ mod status;
 pub(crate) const TRANSLATED_TO: &str = "crossdock-contract";
 
 pub use memory::MemoryLog;
+pub use message::{
+    AttemptView, Digest, HeadOfLine, Lane, MessageState, MessageView, NewMessage, OrderKey, StoredRequest,
+    StoredResponse,
+};
+pub use operate::{Act, Actor, MessageCopy, MessageFilter, Page, Pause, PauseScope, Shown};
+pub use outcome::{AttemptOutcome, Failure};
 pub use sqlite::{OpenError, SqliteLog};
+pub use standing::{EndedAttempt, Standing};
+pub use stats::{Group, QueueStats, Room};
 pub use status::status_document;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Notify;
+
+use crate::audit;
 
 /// What a store call returns: it may wait for a commit.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Send + 'a>>;
 
 /// A durable, ordered log of messages. `Ok` from a writing call means: committed.
 ///
-/// Time comes in as a parameter, so that a test can be anywhere in time.
+/// Time comes in as a parameter, so that a test can be anywhere in time. What an event makes of a message is decided
+/// by [`Standing`] alone; a log keeps it, finds what is due, and does each call in one commit. Calls of different
+/// messages may share a commit. A log may be shared by several processes: a lease with its epoch says who may go on with
+/// a message, and nothing in here asks for more than one row of one order key at a time.
 pub trait MessageLog: Send + Sync + 'static {
     /// Stores a message and its idempotency scope in one commit. Idempotent by `scope`, so a caller that dropped this
     /// future (which does not undo it) or was told of a failure may call again.
-    fn admit(&self, message: NewMessage, now: Timestamp) -> LogFuture<'_, Admitted>;
+    fn admit(&self, admission: Admission, now: Timestamp) -> LogFuture<'_, Admitted>;
     /// What is known under an idempotency scope; a request whose key was queued before gets the same answer.
     fn find(&self, scope: Digest) -> LogFuture<'_, Option<(MessageView, Digest)>>;
-    /// Leases the heads of up to `max` order keys of `upstream` that are due, urgent lanes first (8 : 3 : 1), never two
-    /// messages of one order key. A key counts in the most urgent lane of all messages waiting in it. What is past its
-    /// deadline is ended instead of leased.
+    /// Whether a request of an API with this order key may go to its upstream now, without overtaking one that waits.
+    /// A message counts before its `admit` is answered, and until the commit that ended it.
+    fn gate(&self, api: &str, order_key: &OrderKey) -> LogFuture<'_, Gate>;
+    /// Leases the heads of up to `max` order keys of `upstream` that are due and not paused, urgent lanes first
+    /// (8 : 3 : 1), channels in turn within a lane, never two messages of one order key. A key counts in the most urgent
+    /// lane of all messages waiting in it, for the channel of its first one. What is past its deadline is ended instead
+    /// of leased.
     ///
     /// `message.is_in_doubt` of what is returned tells whether any attempt so far may have had its effect.
     fn claim(&self, upstream: &str, max: usize, lease: Duration, now: Timestamp) -> LogFuture<'_, Vec<Claimed>>;
-    /// For each upstream with something to deliver: when its first message is due.
+    /// For each upstream with something to deliver that is not paused: when its first message is due.
     fn due(&self) -> LogFuture<'_, Vec<(String, Timestamp)>>;
     /// Told after each commit that may have made something due. For one listener: the delivery loop.
     fn changed(&self) -> Arc<Notify>;
+    /// Told after each commit that may have changed how a message stands. For any number of listeners.
+    fn moved(&self) -> Arc<Notify>;
     /// Records that an attempt is about to be made and returns its number, from 1. Must be `Ok` before the first byte
     /// goes to the upstream. `Fenced` past the lease's end. An attempt that does not count lends its number to the next.
     fn begin_attempt(&self, lease: Lease, now: Timestamp) -> LogFuture<'_, u32>;
+    /// Keeps a lease that has not ended for `length` more.
+    fn renew(&self, lease: Lease, length: Duration, now: Timestamp) -> LogFuture<'_, ()>;
     /// Records how a leased message stands. Compare-and-set on the lease's epoch: a stale lease is `Fenced`.
     fn finish(&self, lease: Lease, outcome: AttemptOutcome, now: Timestamp) -> LogFuture<'_, ()>;
     /// One message with its attempts.
     fn get(&self, id: &str) -> LogFuture<'_, Option<MessageView>>;
-    /// How many messages hold an order key: they wait, are under way or are parked. From memory: costs no I/O. A message
-    /// counts before its `admit` is answered, and until the commit that ended it.
-    fn depth(&self, order_key: &OrderKey) -> usize;
+    /// One message with all that is kept of it.
+    fn show(&self, id: &str) -> LogFuture<'_, Option<Shown>>;
+    /// Messages in the order of admission, from where a part before ended, at most `max`.
+    fn list(&self, filter: MessageFilter, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageView>>;
+    /// Does what a person decided, with its entry in the audit log, and returns how the message stands then. `Conflict`
+    /// where it cannot be done, `Unknown` where there is no such message.
+    fn act(&self, id: &str, act: Act, by: Actor, now: Timestamp) -> LogFuture<'_, MessageView>;
+    /// Holds something back until it is resumed, with its entry in the audit log. Paused again, it stays as it was.
+    fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, ()>;
+    /// Lets go what was held back, with its entry in the audit log. Whether it had been.
+    fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, bool>;
+    /// What is held back.
+    fn pauses(&self) -> LogFuture<'_, Vec<Pause>>;
     /// Returns expired leases to the queue as in doubt, ends messages past their deadline, forgets finished ones past
     /// `retention`.
     fn sweep(&self, retention: Duration, now: Timestamp) -> LogFuture<'_, SweepReport>;
-    /// Counts by state and lane, and the age of the oldest waiting message.
+    /// Counts, and the age of the oldest waiting message.
     fn stats(&self, now: Timestamp) -> LogFuture<'_, QueueStats>;
+    /// How much more fits.
+    fn room(&self) -> LogFuture<'_, Room>;
     /// Whether new messages can be stored.
     fn health(&self) -> Health;
+    /// Copies of messages in the order of admission, from where a part before ended, at most `max`.
+    fn export(&self, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageCopy>>;
+    /// Takes over copies, in their order, behind what is there. Those whose id or scope is known are left out. What was
+    /// under way is in doubt. Returns how many were taken over.
+    fn import(&self, copies: Vec<MessageCopy>, now: Timestamp) -> LogFuture<'_, usize>;
+    /// Enters an act that changes no message.
+    fn record(&self, entry: audit::NewEntry, now: Timestamp) -> LogFuture<'_, audit::Entry>;
+    /// Entries of the audit log after number `after`, at most `max`.
+    fn audit(&self, after: u64, max: usize) -> LogFuture<'_, Vec<audit::Entry>>;
 }
 
-/// SHA-256 of an idempotency scope or of a request.
-pub type Digest = [u8; 32];
-
-/// Requests with the same order key reach their upstream in the order of admission.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OrderKey {
-    /// Name of the upstream.
-    pub upstream: String,
-    /// Value of `orderBy`, such as an order number.
-    pub value: String,
-}
-
-/// Priority class. Served 8 : 3 : 1, so that none starves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
-    /// Served first.
-    Urgent,
-    /// The usual one.
-    #[default]
-    Standard,
-    /// Served last.
-    Bulk,
-}
-
-/// A request to be stored: resolved for its upstream, without credentials.
+/// A message that is to be stored, and on which conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewMessage {
-    /// UUID version 7, hyphenated.
-    pub id: String,
-    /// Digest of channel, API, operation and idempotency key.
-    pub scope: Digest,
-    /// Digest of the request, to tell a repeat from a reuse of its key.
-    pub fingerprint: Digest,
-    pub api: String,
-    pub operation: String,
-    /// Contract version of the caller; the answer will be mapped to it.
-    pub version: String,
-    pub channel: String,
-    pub order_key: OrderKey,
-    pub lane: Lane,
-    /// Business key (`order`, `4711`), where the API declares one.
-    pub transaction: Option<(String, String)>,
-    pub correlation: String,
-    /// W3C `traceparent` of the request that was answered with 202; deliveries link to it.
-    pub traceparent: String,
-    /// What goes to the upstream, in its contract version.
-    pub request: StoredRequest,
-    /// Past it the message is dead.
-    pub deadline: Timestamp,
-    /// Counted attempts before the message is dead.
-    pub max_attempts: u32,
-    /// A synchronous attempt was made just before and may have had its effect.
-    pub is_in_doubt: bool,
+pub struct Admission {
+    pub message: NewMessage,
+    pub limits: Limits,
+    /// Its caller makes the first attempt itself, under a lease of this length, if nothing holds its order key: stored
+    /// as begun.
+    pub attempt: Option<Duration>,
 }
 
-/// A request as it goes to the upstream. `idempotency-key` is among its headers; credentials are added when sending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRequest {
-    pub method: String,
-    pub path_and_query: String,
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Bytes,
-    /// The idempotency key sent to the upstream; never changes.
-    pub idempotency_key: String,
+impl From<NewMessage> for Admission {
+    fn from(message: NewMessage) -> Self {
+        Self {
+            message,
+            limits: Limits::default(),
+            attempt: None,
+        }
+    }
 }
 
-/// The upstream's answer, mapped to the caller's contract version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredResponse {
-    pub status: u16,
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Bytes,
+/// How many undelivered messages may be there. A message over a limit is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of its API.
+    pub api: Option<u64>,
+    /// Of its channel in its API.
+    pub channel: Option<u64>,
 }
 
 /// What became of a message that was to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Stored now.
-    New,
+    /// Stored now; with the lease for the attempt that was asked for.
+    New(Option<Lease>),
     /// The same request was stored before under this scope.
     Replay(Box<MessageView>),
     /// Another request was stored before under this scope (or this id).
     Mismatch,
+}
+
+/// Whether a request may go to its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing is before it.
+    Open,
+    /// So many messages of its order key are before it.
+    Behind(u64),
+    /// Deliveries are held back.
+    Paused,
 }
 
 /// A message leased for delivery.
@@ -160,7 +172,31 @@ pub struct Claimed {
     /// When the first attempt that may have had its effect was made, where there was one: the upstream remembers the
     /// idempotency key from then on.
     pub first_sent: Option<Timestamp>,
+    /// When the last attempt was made.
+    pub last_sent: Option<Timestamp>,
     pub admitted: Timestamp,
+}
+
+impl Claimed {
+    /// Of a message under its new lease.
+    pub(crate) fn new(message: NewMessage, standing: &Standing, admitted: Timestamp) -> Self {
+        Self {
+            lease: Lease {
+                id: message.id.clone(),
+                epoch: standing.epoch,
+            },
+            message: NewMessage {
+                is_in_doubt: standing.is_in_doubt,
+                deadline: standing.deadline,
+                max_attempts: standing.max_attempts,
+                ..message
+            },
+            attempts: standing.attempts,
+            first_sent: standing.first_sent,
+            last_sent: standing.last_sent,
+            admitted,
+        }
+    }
 }
 
 /// The right to deliver one message, until it expires.
@@ -170,166 +206,9 @@ pub struct Lease {
     pub epoch: u64,
 }
 
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptOutcome {
-    /// The upstream did it.
-    Delivered(StoredResponse),
-    /// The upstream will never do it: the message is dead, its answer kept.
-    Rejected(StoredResponse),
-    /// Nothing was sent, or the upstream said it did nothing. `counts` is false for a closed door.
-    RetryAt { at: Timestamp, cause: String, counts: bool },
-    /// It may have been done. Retried with the same key where the upstream honours keys.
-    InDoubt { at: Timestamp, cause: String },
-    /// It may have been done, and nothing but a person can tell.
-    Parked { cause: String },
-    /// Attempts or time are used up.
-    Dead { cause: String },
-}
-
-impl AttemptOutcome {
-    /// What `AttemptView::result` says of it.
-    pub(crate) fn result(&self) -> String {
-        match self {
-            Self::Delivered(response) => format!("delivered: {}", response.status),
-            Self::Rejected(response) => format!("rejected: {}", response.status),
-            Self::RetryAt { cause, .. } => format!("retry: {cause}"),
-            Self::InDoubt { cause, .. } => format!("in doubt: {cause}"),
-            Self::Parked { cause } => format!("parked: {cause}"),
-            Self::Dead { cause } => format!("dead: {cause}"),
-        }
-    }
-
-    /// What `MessageView::cause` says after it.
-    pub(crate) fn cause(&self) -> Option<String> {
-        match self {
-            Self::Rejected(response) => Some(format!("the upstream rejected it with {}", response.status)),
-            Self::Parked { cause } | Self::Dead { cause } => Some(cause.clone()),
-            Self::Delivered(_) | Self::RetryAt { .. } | Self::InDoubt { .. } => None,
-        }
-    }
-}
-
-impl MessageState {
-    /// As the status document and the store write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "waiting",
-            Self::Attempting => "attempting",
-            Self::InDoubt => "inDoubt",
-            Self::Parked => "parked",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::Expired => "expired",
-        }
-    }
-}
-
-/// Result of an attempt whose process or lease ended before it did.
-pub(crate) const LOST_ATTEMPT: &str = "in doubt: the gateway lost sight of it";
-
-/// Cause of a message that was not delivered in time.
-pub(crate) fn expiry_cause(is_in_doubt: bool) -> &'static str {
-    if is_in_doubt {
-        "its deadline passed; an attempt before may have had its effect"
-    } else {
-        "its deadline passed"
-    }
-}
-
 /// `wait` after `now`, at most the end of time.
 pub(crate) fn after(now: Timestamp, wait: Duration) -> Timestamp {
     now.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// Where a message stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessageState {
-    /// Waits for its turn, or for its next attempt.
-    Queued,
-    /// An attempt is under way.
-    Attempting,
-    /// An attempt may have had its effect; the next one will tell.
-    InDoubt,
-    /// Waits for a person.
-    Parked,
-    Delivered,
-    /// Rejected by the upstream, or given up.
-    Dead,
-    /// Not delivered before its deadline.
-    Expired,
-}
-
-impl MessageState {
-    /// Every state, in the order of a message's life.
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Attempting,
-        Self::InDoubt,
-        Self::Parked,
-        Self::Delivered,
-        Self::Dead,
-        Self::Expired,
-    ];
-
-    /// Whether messages with the same order key have to wait behind a message in this state.
-    ///
-    /// A parked message holds its key until a person decides: what follows may build on it. A dead or expired one lets
-    /// go, so the next message of its key is delivered although this one was not. This function is the only place that
-    /// decides it; a store keeps the answer beside each message when its state changes.
-    pub fn holds_key(self) -> bool {
-        match self {
-            Self::Queued | Self::Attempting | Self::InDoubt | Self::Parked => true,
-            Self::Delivered | Self::Dead | Self::Expired => false,
-        }
-    }
-
-    /// Whether nothing will happen to a message in this state any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Delivered | Self::Dead | Self::Expired)
-    }
-
-    /// Whether a message in this state may be leased once it is due.
-    pub(crate) fn is_waiting(self) -> bool {
-        matches!(self, Self::Queued | Self::InDoubt)
-    }
-}
-
-/// A message as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageView {
-    pub id: String,
-    pub api: String,
-    pub operation: String,
-    pub version: String,
-    pub channel: String,
-    pub upstream: String,
-    pub order_key: String,
-    pub lane: Lane,
-    pub transaction: Option<(String, String)>,
-    pub correlation: String,
-    pub state: MessageState,
-    /// Messages that hold the same order key and are before it; 0 once it is finished.
-    pub ahead: u64,
-    pub attempts: Vec<AttemptView>,
-    pub admitted: Timestamp,
-    pub deadline: Timestamp,
-    /// When it may go out next, behind what is ahead; not there once it is finished or parked.
-    pub next_attempt: Option<Timestamp>,
-    pub finished: Option<Timestamp>,
-    /// Why it is parked, dead or expired.
-    pub cause: Option<String>,
-    pub response: Option<StoredResponse>,
-}
-
-/// One attempt as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttemptView {
-    pub number: u32,
-    pub started: Timestamp,
-    pub ended: Option<Timestamp>,
-    /// `delivered`, `rejected`, `retry`, `in doubt`, … and why.
-    pub result: String,
 }
 
 /// What a sweep did.
@@ -340,26 +219,14 @@ pub struct SweepReport {
     pub messages_forgotten: u64,
 }
 
-/// Counts for metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueStats {
-    /// Messages that wait or are under way, and are not in doubt, by lane; every lane is there.
-    pub waiting: Vec<(Lane, u64)>,
-    pub in_doubt: u64,
-    pub parked: u64,
-    pub delivered: u64,
-    pub dead: u64,
-    pub expired: u64,
-    /// Age of the oldest message that waits, is under way or is in doubt.
-    pub oldest: Option<Duration>,
-}
-
 /// Whether new messages can be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     Ok,
     /// The byte quota is used up; delivery goes on.
     Full,
+    /// New messages are held back by a person; delivery goes on.
+    Draining,
     /// The store failed once and is not trusted any more until the process restarts.
     Poisoned(String),
 }
@@ -369,9 +236,25 @@ pub enum Health {
 pub enum LogError {
     #[error("the queue is full")]
     Full,
+    /// A limit on undelivered messages is reached; whose.
+    #[error("too many messages of {0} wait already")]
+    TooMany(String),
+    #[error("the queue takes no new messages at the moment")]
+    Draining,
     /// The lease was given to somebody else.
     #[error("the lease is no longer valid")]
     Fenced,
+    /// What a person wants cannot be done to a message as it stands; why.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("there is no such message")]
+    Unknown,
+    /// Whether it was committed is not known: the same call again will tell.
+    #[error("the store did not say whether it was done: {0}")]
+    InDoubt(String),
+    /// The store cannot be reached; nothing was done.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
     #[error("the store failed: {0}")]
     Poisoned(String),
     #[error("the store is closed")]

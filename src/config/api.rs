@@ -1,7 +1,7 @@
 //! `kind: Api`: a published product.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -238,6 +238,35 @@ pub struct FallbackSpec {
     /// Attempts before a message is dead; a closed door (no connection) is not counted.
     #[serde(default = "FallbackSpec::default_attempts")]
     pub attempts: NonZeroU32,
+    /// What a message that is dead or expired means for the later ones of its order key.
+    #[serde(default)]
+    pub head_of_line: HeadOfLineSpec,
+    /// How many messages may wait. Over it, requests that would be queued are refused with 503.
+    #[serde(default)]
+    pub waiting: WaitingSpec,
+}
+
+/// What a message that is dead or expired means for the later ones of its order key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum HeadOfLineSpec {
+    /// They wait until a person retries, edits or discards it: a shipment does not arrive before its order.
+    #[default]
+    Quarantine,
+    /// They go on without it. Right where each message stands for itself, such as a stock level.
+    Skip,
+    /// It is tried for ever, without a deadline; what the upstream rejects still waits for a person.
+    Block,
+}
+
+/// How many undelivered messages an API may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct WaitingSpec {
+    /// Of all channels together.
+    pub api: Option<NonZeroU64>,
+    /// Of each channel.
+    pub channel: Option<NonZeroU64>,
 }
 
 impl FallbackSpec {

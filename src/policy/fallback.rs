@@ -18,7 +18,10 @@ use crate::{
     config::FallbackWhenSpec,
     exchange::Exchange,
     problem::{Refusal, UpstreamCause},
-    queue::{Admitted, Lane, LogError, MessageLog, NewMessage, OrderKey, StoredRequest, TRANSLATED_TO},
+    queue::{
+        Admission, Admitted, Gate, HeadOfLine, Lane, Limits, LogError, MessageLog, NewMessage, OrderKey, StoredRequest,
+        TRANSLATED_TO,
+    },
 };
 
 /// Queues requests of one operation.
@@ -33,6 +36,8 @@ pub struct Fallback {
     pub lane: Option<LaneBy>,
     pub deadline: Duration,
     pub max_attempts: u32,
+    pub head_of_line: HeadOfLine,
+    pub limits: Limits,
     pub log: Arc<dyn MessageLog>,
     pub gates: Arc<Gates>,
     /// Storing goes on when the client hangs up.
@@ -109,8 +114,10 @@ impl Policy for Fallback {
             let Ok(_passing) = tokio::time::timeout(self.patience, gate.lock()).await else {
                 return self.queue(message, &exchange, false, false).await;
             };
-            if self.log.depth(&order_key) > 0 {
-                return self.queue(message, &exchange, false, false).await;
+            match self.log.gate(&self.api, &order_key).await {
+                Ok(Gate::Open) => {}
+                Ok(Gate::Behind(_) | Gate::Paused) => return self.queue(message, &exchange, false, false).await,
+                Err(error) => return Err(unavailable(&error)),
             }
             let outcome = next.run(request).await;
             match self.reason(&outcome) {
@@ -201,6 +208,7 @@ impl Fallback {
                 .map_or_else(String::new, |caller| caller.channel.to_string()),
             order_key,
             lane,
+            head_of_line: self.head_of_line,
             transaction,
             correlation: exchange.correlation.to_string(),
             traceparent: exchange
@@ -219,6 +227,7 @@ impl Fallback {
             deadline: Timestamp::now().checked_add(deadline).unwrap_or(Timestamp::MAX),
             max_attempts: self.max_attempts,
             is_in_doubt: false,
+            is_synchronous: false,
         }
     }
 
@@ -232,26 +241,27 @@ impl Fallback {
     ) -> Outcome {
         message.is_in_doubt = is_in_doubt;
         let (log, id) = (self.log.clone(), message.id.clone());
+        let admission = Admission {
+            message,
+            limits: self.limits,
+            attempt: None,
+        };
         let storing = self.background.spawn(async move {
-            let admitted = log.admit(message, Timestamp::now()).await?;
+            let admitted = log.admit(admission, Timestamp::now()).await?;
             let id = match &admitted {
-                Admitted::New => id,
+                Admitted::New(_) => id,
                 Admitted::Replay(view) => view.id.clone(),
                 Admitted::Mismatch => return Ok::<_, LogError>((admitted, None)),
             };
             let view = log.get(&id).await?;
             Ok((admitted, view))
         });
-        let unavailable = |cause: String| Refusal::QueueUnavailable {
-            cause: cause.into(),
-            retry_after: Duration::from_secs(5),
-        };
         let (admitted, view) = match storing.await {
             Ok(Ok(stored)) => stored,
-            Ok(Err(error)) => return Err(unavailable(error.to_string())),
-            Err(_) => return Err(unavailable("the queue is shutting down".to_owned())),
+            Ok(Err(error)) => return Err(unavailable(&error)),
+            Err(_) => return Err(unavailable(&LogError::Closed)),
         };
-        let (Admitted::New | Admitted::Replay(_), Some(view)) = (&admitted, view) else {
+        let (Admitted::New(_) | Admitted::Replay(_), Some(view)) = (&admitted, view) else {
             return Err(Refusal::IdempotencyKeyReused);
         };
         let mut trail = exchange.trail();
@@ -267,6 +277,13 @@ impl Fallback {
             response.headers_mut().insert(applied.0, applied.1);
         }
         Ok(response)
+    }
+}
+
+fn unavailable(error: &LogError) -> Refusal {
+    Refusal::QueueUnavailable {
+        cause: error.to_string().into(),
+        retry_after: Duration::from_secs(5),
     }
 }
 

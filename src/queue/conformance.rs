@@ -1,5 +1,6 @@
 //! What every message log has to do, run against each of them.
 
+mod operate;
 mod random;
 
 use std::time::Duration;
@@ -8,12 +9,45 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Admitted, AttemptOutcome, Claimed, Health, Lane, Lease, LogError, MemoryLog, MessageLog, MessageState, NewMessage,
-    OrderKey, SqliteLog, StoredRequest, StoredResponse, SweepReport, after,
+    Act, Actor, Admission, Admitted, AttemptOutcome, Claimed, Failure, Gate, HeadOfLine, Health, Lane, Lease, Limits,
+    LogError, LogFuture, MemoryLog, MessageFilter, MessageLog, MessageState, MessageView, NewMessage, OrderKey,
+    PauseScope, SqliteLog, StoredRequest, StoredResponse, SweepReport, after,
 };
+use crate::{audit, problem::FailureClass};
 
 const LEASE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
+
+/// Short forms.
+pub(super) trait Short: MessageLog {
+    fn put(&self, message: NewMessage, now: Timestamp) -> LogFuture<'_, Admitted> {
+        self.admit(message.into(), now)
+    }
+
+    /// How many messages hold an order key. Both logs know without waiting.
+    fn depth(&self, key: &OrderKey) -> u64 {
+        let mut gate = self.gate("orders", key);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match gate.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(Ok(Gate::Behind(depth))) => depth,
+            std::task::Poll::Ready(Ok(Gate::Open | Gate::Paused)) => 0,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl<L: MessageLog + ?Sized> Short for L {}
+
+pub(super) fn cause(view: &MessageView) -> Option<&str> {
+    Some(view.failure.as_ref()?.cause.as_str())
+}
+
+pub(super) fn by(name: &str) -> Actor {
+    Actor {
+        name: name.into(),
+        reason: "ticket 7".into(),
+    }
+}
 
 pub(super) fn at(seconds: u64) -> Timestamp {
     after(Timestamp::UNIX_EPOCH, DAY + Duration::from_secs(seconds))
@@ -37,6 +71,7 @@ pub(super) fn message(number: u8, value: &str) -> NewMessage {
         channel: "shop".into(),
         order_key: key(value),
         lane: Lane::Standard,
+        head_of_line: HeadOfLine::Quarantine,
         transaction: Some(("order".into(), value.into())),
         correlation: format!("c{number}"),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
@@ -50,6 +85,7 @@ pub(super) fn message(number: u8, value: &str) -> NewMessage {
         deadline: at(86_400),
         max_attempts: 5,
         is_in_doubt: false,
+        is_synchronous: false,
     }
 }
 
@@ -64,20 +100,27 @@ pub(super) fn created() -> StoredResponse {
 fn retry(seconds: u64) -> AttemptOutcome {
     AttemptOutcome::RetryAt {
         at: at(seconds),
-        cause: "too busy".into(),
+        failure: Failure::technical("too busy"),
         counts: true,
+    }
+}
+
+fn dead(cause: &str) -> AttemptOutcome {
+    AttemptOutcome::Dead {
+        failure: Failure::technical(cause),
+        is_in_doubt: false,
     }
 }
 
 fn in_doubt(seconds: u64) -> AttemptOutcome {
     AttemptOutcome::InDoubt {
         at: at(seconds),
-        cause: "connection reset".into(),
+        failure: Failure::technical("connection reset"),
     }
 }
 
 pub(super) async fn admit(log: &dyn MessageLog, number: u8, value: &str, now: u64) {
-    assert_eq!(log.admit(message(number, value), at(now)).await, Ok(Admitted::New));
+    assert_eq!(log.put(message(number, value), at(now)).await, Ok(Admitted::New(None)));
 }
 
 pub(super) async fn claim(log: &dyn MessageLog, max: usize, now: u64) -> Vec<Claimed> {
@@ -114,18 +157,20 @@ macro_rules! facts {
         mod memory {
             $(#[tokio::test]
             async fn $fact() {
-                super::$fact(&super::MemoryLog::default()).await;
+                super::$fact(&crate::queue::MemoryLog::default()).await;
             })*
         }
         mod sqlite {
             $(#[tokio::test]
             async fn $fact() {
                 let folder = tempfile::tempdir().unwrap();
-                super::$fact(&super::SqliteLog::open(folder.path(), 16 << 20).unwrap()).await;
+                super::$fact(&crate::queue::SqliteLog::open(folder.path(), 16 << 20).unwrap()).await;
             })*
         }
     };
 }
+
+use facts;
 
 facts! {
     a_message_comes_back_as_it_was_admitted
@@ -143,7 +188,8 @@ facts! {
     doubt_stays_until_there_is_an_answer
     a_message_may_be_admitted_in_doubt
     a_parked_message_holds_its_key
-    a_dead_message_releases_its_key
+    a_dead_message_holds_its_key_until_a_person_decides
+    a_dead_message_releases_its_key_where_it_may_be_skipped
     a_rejected_message_keeps_its_answer
     what_waits_past_its_deadline_expires
     an_attempt_under_way_outlives_its_deadline
@@ -183,14 +229,14 @@ async fn the_same_request_is_stored_once(log: &dyn MessageLog) {
         id: "another".into(),
         ..message(1, "a")
     };
-    let Ok(Admitted::Replay(view)) = log.admit(repeat.clone(), at(1)).await else {
+    let Ok(Admitted::Replay(view)) = log.put(repeat.clone(), at(1)).await else {
         panic!("not a replay")
     };
     assert_eq!((view.id.as_str(), log.depth(&key("a"))), ("m1", 1));
     assert_eq!(log.find([1; 32]).await.unwrap().unwrap(), (*view, [1; 32]));
 
     attempt(log, 2, AttemptOutcome::Delivered(created())).await;
-    let Ok(Admitted::Replay(view)) = log.admit(repeat, at(9)).await else {
+    let Ok(Admitted::Replay(view)) = log.put(repeat, at(9)).await else {
         panic!("not a replay")
     };
     assert_eq!((view.state, view.response), (MessageState::Delivered, Some(created())));
@@ -203,12 +249,12 @@ async fn another_request_under_the_same_scope_is_a_mismatch(log: &dyn MessageLog
         fingerprint: [9; 32],
         ..message(1, "a")
     };
-    assert_eq!(log.admit(other, at(1)).await, Ok(Admitted::Mismatch));
+    assert_eq!(log.put(other, at(1)).await, Ok(Admitted::Mismatch));
     let same_id = NewMessage {
         id: "m1".into(),
         ..message(2, "a")
     };
-    assert_eq!(log.admit(same_id, at(1)).await, Ok(Admitted::Mismatch));
+    assert_eq!(log.put(same_id, at(1)).await, Ok(Admitted::Mismatch));
     assert_eq!(log.depth(&key("a")), 1);
 }
 
@@ -243,7 +289,7 @@ async fn a_key_is_per_upstream(log: &dyn MessageLog) {
         upstream: "wms".into(),
         value: "a".into(),
     };
-    log.admit(
+    log.put(
         NewMessage {
             order_key: wms.clone(),
             ..message(2, "a")
@@ -286,7 +332,7 @@ async fn an_attempt_that_does_not_count_lends_its_number(log: &dyn MessageLog) {
     for second in 1..50 {
         let closed = AttemptOutcome::RetryAt {
             at: at(second),
-            cause: "refused".into(),
+            failure: Failure::technical("refused"),
             counts: false,
         };
         attempt(log, second, closed).await;
@@ -378,7 +424,7 @@ async fn doubt_stays_until_there_is_an_answer(log: &dyn MessageLog) {
 }
 
 async fn a_message_may_be_admitted_in_doubt(log: &dyn MessageLog) {
-    log.admit(
+    log.put(
         NewMessage {
             is_in_doubt: true,
             ..message(1, "a")
@@ -399,7 +445,7 @@ async fn a_parked_message_holds_its_key(log: &dyn MessageLog) {
         log,
         1,
         AttemptOutcome::Parked {
-            cause: "nobody knows".into(),
+            failure: Failure::technical("nobody knows"),
         },
     )
     .await;
@@ -411,31 +457,41 @@ async fn a_parked_message_holds_its_key(log: &dyn MessageLog) {
         (state(log, "m1").await, state(log, "m2").await),
         (MessageState::Parked, MessageState::Expired)
     );
-    assert_eq!(
-        log.get("m1").await.unwrap().unwrap().cause.as_deref(),
-        Some("nobody knows")
-    );
-    assert_eq!(log.depth(&key("a")), 1);
+    assert_eq!(cause(&log.get("m1").await.unwrap().unwrap()), Some("nobody knows"));
+    // So does what expired behind it: it was not delivered.
+    assert_eq!(log.depth(&key("a")), 2);
 }
 
-async fn a_dead_message_releases_its_key(log: &dyn MessageLog) {
+async fn a_dead_message_holds_its_key_until_a_person_decides(log: &dyn MessageLog) {
     admit(log, 1, "a", 0).await;
     admit(log, 2, "a", 0).await;
-    attempt(
-        log,
-        1,
-        AttemptOutcome::Dead {
-            cause: "five times".into(),
-        },
-    )
-    .await;
-    assert_eq!(claim_ids(log, 9, 2).await, ["m2"]);
+    attempt(log, 1, dead("five times")).await;
+    assert_eq!(claim(log, 9, 2).await, []);
     let view = log.get("m1").await.unwrap().unwrap();
     assert_eq!(
         (view.state, view.finished, view.next_attempt),
         (MessageState::Dead, Some(at(2)), None)
     );
-    assert_eq!(view.cause.as_deref(), Some("five times"));
+    assert_eq!(cause(&view), Some("five times"));
+    // It is not forgotten either.
+    log.sweep(Duration::ZERO, at(100)).await.unwrap();
+    assert_eq!((state(log, "m1").await, log.depth(&key("a"))), (MessageState::Dead, 2));
+
+    log.act("m1", Act::Discard, by("jo"), at(101)).await.unwrap();
+    assert_eq!(claim_ids(log, 9, 102).await, ["m2"]);
+}
+
+async fn a_dead_message_releases_its_key_where_it_may_be_skipped(log: &dyn MessageLog) {
+    for number in 1..=2 {
+        let skipped = NewMessage {
+            head_of_line: HeadOfLine::Skip,
+            ..message(number, "a")
+        };
+        log.put(skipped, at(0)).await.unwrap();
+    }
+    attempt(log, 1, dead("five times")).await;
+    assert_eq!((state(log, "m1").await, log.depth(&key("a"))), (MessageState::Dead, 1));
+    assert_eq!(claim_ids(log, 9, 2).await, ["m2"]);
 }
 
 async fn a_rejected_message_keeps_its_answer(log: &dyn MessageLog) {
@@ -446,14 +502,16 @@ async fn a_rejected_message_keeps_its_answer(log: &dyn MessageLog) {
     };
     attempt(log, 1, AttemptOutcome::Rejected(answer.clone())).await;
     let view = log.get("m1").await.unwrap().unwrap();
+    assert_eq!(cause(&view), Some("the upstream rejected it with 422"));
+    assert_eq!(view.failure.as_ref().unwrap().class, FailureClass::Business);
     assert_eq!((view.state, view.response), (MessageState::Dead, Some(answer)));
-    assert_eq!(view.cause.as_deref(), Some("the upstream rejected it with 422"));
 }
 
 async fn what_waits_past_its_deadline_expires(log: &dyn MessageLog) {
     for number in 1..=3 {
-        log.admit(
+        log.put(
             NewMessage {
+                head_of_line: HeadOfLine::Skip,
                 deadline: at(100),
                 ..message(number, "a")
             },
@@ -468,19 +526,19 @@ async fn what_waits_past_its_deadline_expires(log: &dyn MessageLog) {
     let view = log.get("m1").await.unwrap().unwrap();
     assert_eq!((view.state, view.finished), (MessageState::Expired, Some(at(100))));
     assert_eq!(
-        view.cause.as_deref(),
+        cause(&view),
         Some("its deadline passed; an attempt before may have had its effect")
     );
     let view = log.get("m3").await.unwrap().unwrap();
     assert_eq!(
-        (view.state, view.cause.as_deref()),
+        (view.state, cause(&view)),
         (MessageState::Expired, Some("its deadline passed"))
     );
     assert_eq!(log.depth(&key("a")), 0);
 }
 
 async fn an_attempt_under_way_outlives_its_deadline(log: &dyn MessageLog) {
-    log.admit(
+    log.put(
         NewMessage {
             deadline: at(10),
             ..message(1, "a")
@@ -516,7 +574,7 @@ async fn a_finished_message_is_remembered_for_its_retention(log: &dyn MessageLog
 async fn lanes_share_and_none_starves(log: &dyn MessageLog) {
     for number in 0..60 {
         let lane = Lane::ALL[usize::from(number) % 3];
-        log.admit(
+        log.put(
             NewMessage {
                 lane,
                 ..message(number, &number.to_string())
@@ -535,7 +593,7 @@ async fn lanes_share_and_none_starves(log: &dyn MessageLog) {
 
 async fn a_key_takes_the_most_urgent_lane_that_waits_in_it(log: &dyn MessageLog) {
     admit(log, 1, "b", 0).await;
-    log.admit(
+    log.put(
         NewMessage {
             lane: Lane::Bulk,
             ..message(2, "a")
@@ -544,7 +602,7 @@ async fn a_key_takes_the_most_urgent_lane_that_waits_in_it(log: &dyn MessageLog)
     )
     .await
     .unwrap();
-    log.admit(
+    log.put(
         NewMessage {
             lane: Lane::Urgent,
             ..message(3, "a")
@@ -562,7 +620,7 @@ async fn due_tells_when_the_first_message_of_an_upstream_is_ready(log: &dyn Mess
         upstream: "wms".into(),
         value: "a".into(),
     };
-    log.admit(
+    log.put(
         NewMessage {
             order_key: wms,
             ..message(9, "a")
@@ -571,7 +629,7 @@ async fn due_tells_when_the_first_message_of_an_upstream_is_ready(log: &dyn Mess
     )
     .await
     .unwrap();
-    log.admit(
+    log.put(
         NewMessage {
             lane: Lane::Bulk,
             ..message(1, "a")
@@ -590,7 +648,7 @@ async fn due_tells_when_the_first_message_of_an_upstream_is_ready(log: &dyn Mess
 async fn depth_and_ahead_count_what_holds_the_key(log: &dyn MessageLog) {
     for number in 1..=3 {
         admit(log, number, "a", 0).await;
-        assert_eq!(log.depth(&key("a")), usize::from(number));
+        assert_eq!(log.depth(&key("a")), u64::from(number));
     }
     assert_eq!(log.get("m3").await.unwrap().unwrap().ahead, 2);
     attempt(log, 1, AttemptOutcome::Delivered(created())).await;
@@ -602,15 +660,17 @@ async fn depth_and_ahead_count_what_holds_the_key(log: &dyn MessageLog) {
 async fn stats_count_every_message_once(log: &dyn MessageLog) {
     let outcomes = [
         AttemptOutcome::Delivered(created()),
-        AttemptOutcome::Dead { cause: "why".into() },
-        AttemptOutcome::Parked { cause: "why".into() },
+        dead("why"),
+        AttemptOutcome::Parked {
+            failure: Failure::technical("why"),
+        },
         in_doubt(99),
     ];
     for (number, outcome) in (1..).zip(outcomes) {
         admit(log, number, &number.to_string(), u64::from(number)).await;
         attempt(log, 20, outcome).await;
     }
-    log.admit(
+    log.put(
         NewMessage {
             deadline: at(30),
             ..message(5, "5")
@@ -620,7 +680,7 @@ async fn stats_count_every_message_once(log: &dyn MessageLog) {
     .await
     .unwrap();
     log.sweep(DAY, at(30)).await.unwrap();
-    log.admit(
+    log.put(
         NewMessage {
             lane: Lane::Bulk,
             ..message(6, "6")
@@ -630,10 +690,12 @@ async fn stats_count_every_message_once(log: &dyn MessageLog) {
     .await
     .unwrap();
     let stats = log.stats(at(36)).await.unwrap();
-    assert_eq!(stats.waiting, [(Lane::Urgent, 0), (Lane::Standard, 0), (Lane::Bulk, 1)]);
-    assert_eq!((stats.delivered, stats.dead, stats.parked), (1, 1, 1));
-    assert_eq!((stats.in_doubt, stats.expired), (1, 1));
+    assert_eq!(Lane::ALL.map(|lane| stats.waiting(lane)), [0, 0, 1]);
+    let counts = MessageState::ALL.map(|state| stats.in_state(state));
+    assert_eq!(counts, [1, 0, 1, 1, 1, 1, 1, 0]);
     assert_eq!(stats.oldest, Some(Duration::from_secs(32)));
+    assert_eq!(stats.count(|group| group.holds), 5);
+    assert_eq!(log.room().await.unwrap().admitted, 6);
 }
 
 async fn a_change_wakes_the_listener(log: &dyn MessageLog) {

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::{
     NewMessage, StoredResponse, TRANSLATED_TO,
-    delivery::{Courier, Delivery},
+    delivery::{Courier, Delivery, LookedUp, Repeats},
 };
 use crate::{
     body::Body,
@@ -133,8 +133,16 @@ impl Courier for Gateway {
         Box::pin(self.deliver(message, number))
     }
 
-    fn honours_repeats(&self, upstream: &str) -> Option<Duration> {
-        Some(self.upstream(upstream)?.honours_repeats()?.retention.0)
+    fn look_up<'a>(&'a self, _: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>> {
+        Box::pin(async { LookedUp::Failed("its API names no lookup".to_owned()) })
+    }
+
+    fn repeats(&self, message: &NewMessage) -> Repeats {
+        let upstream = self.upstream(&message.order_key.upstream);
+        let honoured = upstream.as_ref().and_then(|upstream| upstream.honours_repeats());
+        honoured.map_or(Repeats::Unsafe, |honoured| Repeats::Honoured {
+            retention: honoured.retention.0,
+        })
     }
 
     fn is_open_for(&self, upstream: &str) -> bool {

@@ -15,9 +15,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use self::classify::{Attempt, Signal, classify};
-use self::{classify::may_repeat, pace::Pace};
-use super::{AttemptOutcome, Claimed, LogError, MessageLog, NewMessage, StoredResponse, after, backoff::Backoff};
+pub use self::classify::{Attempt, Repeats, Signal, classify};
+use self::pace::Pace;
+use super::{
+    AttemptOutcome, Claimed, Failure, Lease, LogError, MessageLog, NewMessage, StoredResponse, after, backoff::Backoff,
+};
 
 /// Carries one message to its upstream.
 pub trait Courier: Send + Sync + 'static {
@@ -28,8 +30,10 @@ pub trait Courier: Send + Sync + 'static {
         message: &'a NewMessage,
         attempt: u32,
     ) -> Pin<Box<dyn Future<Output = Delivery> + Send + 'a>>;
-    /// How long the upstream remembers an idempotency key and does nothing again for it, where it does.
-    fn honours_repeats(&self, upstream: &str) -> Option<Duration>;
+    /// Asks the upstream whether it has done what the message asks for.
+    fn look_up<'a>(&'a self, message: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>>;
+    /// What the upstream does with this message when it has seen it before.
+    fn repeats(&self, message: &NewMessage) -> Repeats;
     /// Whether the upstream may be called at the moment: its breaker is closed, or a probe is due.
     fn is_open_for(&self, upstream: &str) -> bool;
 }
@@ -48,6 +52,17 @@ pub enum Delivery {
     Broken(String),
     /// The upstream did it, with this status, but its answer could not be mapped and is not passed on; why.
     Withheld { status: u16, note: String },
+}
+
+/// What an upstream says when it is asked whether it has done something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookedUp {
+    /// It has; its answer, mapped to the caller's contract version.
+    Found(StoredResponse),
+    /// It has not.
+    NotFound,
+    /// It did not say; why.
+    Failed(String),
 }
 
 /// Bounds of the delivery loop.
@@ -111,7 +126,7 @@ async fn run_at(
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(done) = round.attempts.join_next_with_id() => round.note(done),
+            Some(done) = round.attempts.join_next_with_id() => round.note(done).await,
             () = changed.notified() => {}
             () = sleep(wait) => {}
         }
@@ -128,7 +143,7 @@ struct Round {
     postman: Arc<Postman>,
     paces: HashMap<String, Pace>,
     attempts: JoinSet<Signal>,
-    under_way: HashMap<Id, String>,
+    under_way: HashMap<Id, (String, Lease)>,
     next_sweep: Timestamp,
 }
 
@@ -188,18 +203,25 @@ impl Round {
     fn start(&mut self, upstream: &str, claimed: Claimed) {
         let failures = self.paces.get(upstream).map_or(0, |pace| pace.failures);
         let postman = Arc::clone(&self.postman);
+        let lease = claimed.lease.clone();
         let task = self
             .attempts
             .spawn(async move { postman.deliver(claimed, failures).await });
-        self.under_way.insert(task.id(), upstream.to_owned());
+        self.under_way.insert(task.id(), (upstream.to_owned(), lease));
     }
 
-    fn note(&mut self, done: Result<(Id, Signal), JoinError>) {
-        let (id, signal) = done.unwrap_or_else(|error| {
-            error!(%error, "an attempt at a queued message broke off; the message is in doubt");
-            (error.id(), Signal::Trouble)
-        });
-        if let Some(upstream) = self.under_way.remove(&id) {
+    async fn note(&mut self, done: Result<(Id, Signal), JoinError>) {
+        let (id, signal) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                error!(%error, "an attempt at a queued message broke off; the message is in doubt");
+                if let Some((_, lease)) = self.under_way.get(&error.id()) {
+                    self.postman.broke_off(lease.clone()).await;
+                }
+                (error.id(), Signal::Trouble)
+            }
+        };
+        if let Some((upstream, _)) = self.under_way.remove(&id) {
             self.paces.entry(upstream).or_default().note(signal);
         }
     }
@@ -217,8 +239,8 @@ impl Postman {
     /// One message, from its lease to its record.
     async fn deliver(&self, claimed: Claimed, closed_door_failures: u32) -> Signal {
         let now = (self.clock)();
-        let repeats = self.courier.honours_repeats(&claimed.message.order_key.upstream);
-        if let Some(outcome) = without_sending(&claimed, repeats, now) {
+        let repeats = self.courier.repeats(&claimed.message);
+        if let Some(outcome) = self.without_sending(&claimed, repeats, now).await {
             self.finish(&claimed, outcome).await;
             return Signal::None;
         }
@@ -247,6 +269,73 @@ impl Postman {
         signal
     }
 
+    /// What can be said of a message before it is sent (again).
+    async fn without_sending(&self, claimed: &Claimed, repeats: Repeats, now: Timestamp) -> Option<AttemptOutcome> {
+        if claimed.message.is_in_doubt {
+            let first_sent = claimed.first_sent.unwrap_or(claimed.admitted);
+            match repeats {
+                Repeats::Lookup { settle } => {
+                    if let Some(outcome) = self.look_up(claimed, settle, now).await {
+                        return Some(outcome);
+                    }
+                }
+                _ if repeats.resolves(first_sent, now) => {}
+                _ => {
+                    return Some(AttemptOutcome::Parked {
+                        failure: Failure::technical(classify::PARKED),
+                    });
+                }
+            }
+        }
+        if claimed.attempts >= claimed.message.max_attempts {
+            let is_in_doubt = claimed.message.is_in_doubt;
+            return Some(AttemptOutcome::Dead {
+                failure: Failure::technical(classify::exhausted(is_in_doubt, "no answer")),
+                is_in_doubt,
+            });
+        }
+        None
+    }
+
+    /// Asks whether it was done. `None`: it was not, so it may be sent again.
+    async fn look_up(&self, claimed: &Claimed, settle: Duration, now: Timestamp) -> Option<AttemptOutcome> {
+        let limit = self.settings.lease.mul_f64(0.4);
+        let asked = timeout(limit, self.courier.look_up(&claimed.message)).await;
+        match asked.unwrap_or_else(|_| LookedUp::Failed(format!("no answer within {limit:?}"))) {
+            LookedUp::Found(response) => Some(AttemptOutcome::Delivered(response)),
+            LookedUp::NotFound => {
+                // An attempt that was slow may still have its effect.
+                let settled = after(claimed.last_sent.unwrap_or(claimed.admitted), settle);
+                (settled > now).then(|| AttemptOutcome::InDoubt {
+                    at: settled,
+                    failure: Failure::technical("the upstream does not have it yet; it is asked again"),
+                })
+            }
+            LookedUp::Failed(cause) => {
+                let wait = Backoff::CLOSED_DOOR.wait(u32::MAX, fastrand::f64());
+                Some(AttemptOutcome::InDoubt {
+                    at: after((self.clock)(), wait).min(claimed.message.deadline),
+                    failure: Failure::technical(format!("whether it was done could not be found out: {cause}")),
+                })
+            }
+        }
+    }
+
+    /// An attempt ended without an outcome.
+    async fn broke_off(&self, lease: Lease) {
+        let now = (self.clock)();
+        let outcome = AttemptOutcome::Lost {
+            at: after(now, Backoff::MESSAGE.wait(1, fastrand::f64())),
+            failure: Failure::technical("its delivery broke off in the gateway"),
+        };
+        // It may have ended after its outcome was recorded.
+        if let Err(error) = self.log.finish(lease, outcome, now).await
+            && error != LogError::Fenced
+        {
+            error!(%error, "the end of an attempt could not be recorded");
+        }
+    }
+
     /// Records the outcome; where that fails, the lease will end and the message be in doubt.
     async fn finish(&self, claimed: &Claimed, outcome: AttemptOutcome) {
         report(claimed, &outcome);
@@ -265,21 +354,6 @@ impl Postman {
             error!(message.id = claimed.message.id, %error, "the outcome of an attempt could not be recorded");
         }
     }
-}
-
-/// What can be said of a message before it is sent (again).
-fn without_sending(claimed: &Claimed, repeats: Option<Duration>, now: Timestamp) -> Option<AttemptOutcome> {
-    if claimed.message.is_in_doubt && !may_repeat(repeats, claimed.first_sent.unwrap_or(claimed.admitted), now) {
-        return Some(AttemptOutcome::Parked {
-            cause: classify::PARKED.to_owned(),
-        });
-    }
-    if claimed.attempts >= claimed.message.max_attempts {
-        return Some(AttemptOutcome::Dead {
-            cause: classify::exhausted(claimed.message.is_in_doubt, "no answer"),
-        });
-    }
-    None
 }
 
 fn without_body(outcome: AttemptOutcome) -> AttemptOutcome {
@@ -316,27 +390,31 @@ fn report(claimed: &Claimed, outcome: &AttemptOutcome) {
                 "queued message rejected"
             );
         }
-        AttemptOutcome::RetryAt { at, cause, .. } => {
+        AttemptOutcome::RetryAt { at, failure, .. } => {
+            let cause = &failure.cause;
             info!(message.id = id, upstream.name = upstream, correlation, %at, cause, "queued message will be retried");
         }
-        AttemptOutcome::InDoubt { at, cause } => {
+        AttemptOutcome::InDoubt { at, failure } => {
+            let cause = &failure.cause;
             warn!(message.id = id, upstream.name = upstream, correlation, %at, cause, "queued message in doubt");
         }
-        AttemptOutcome::Parked { cause } => {
+        AttemptOutcome::Parked { failure } => {
             warn!(
                 message.id = id,
                 upstream.name = upstream,
                 correlation,
-                cause,
+                cause = failure.cause,
                 "queued message parked for a person"
             );
         }
-        AttemptOutcome::Dead { cause } => {
+        // None of these is an upstream's word.
+        AttemptOutcome::Answered(_) | AttemptOutcome::Lost { .. } | AttemptOutcome::Forgotten => {}
+        AttemptOutcome::Dead { failure, .. } => {
             warn!(
                 message.id = id,
                 upstream.name = upstream,
                 correlation,
-                cause,
+                cause = failure.cause,
                 "queued message dead"
             );
         }

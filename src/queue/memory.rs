@@ -1,7 +1,7 @@
 //! A message log in memory: slow and plain, it says what the durable one has to do. For tests.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,16 +10,20 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Admitted, AttemptOutcome, AttemptView, Claimed, Digest, Health, LOST_ATTEMPT, Lane, Lease, LogError, LogFuture,
-    MessageLog, MessageState, MessageView, NewMessage, OrderKey, QueueStats, StoredResponse, SweepReport, after,
-    expiry_cause, lanes::Wheel,
+    Act, Actor, Admission, Admitted, AttemptOutcome, AttemptView, Claimed, Digest, EndedAttempt, Gate, Group, Health,
+    Lane, Lease, LogError, LogFuture, MessageCopy, MessageFilter, MessageLog, MessageState, MessageView, NewMessage,
+    OrderKey, Page, Pause, PauseScope, QueueStats, Room, Shown, Standing, StoredRequest, StoredResponse, SweepReport,
+    after,
+    lanes::{Ready, Wheel},
 };
+use crate::audit;
 
 /// Keeps messages until the process ends.
 #[derive(Default)]
 pub struct MemoryLog {
     inner: Mutex<Inner>,
     changed: Arc<Notify>,
+    moved: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -27,23 +31,21 @@ struct Inner {
     /// By order of admission.
     messages: BTreeMap<u64, Entry>,
     next: u64,
+    admitted: u64,
     wheels: HashMap<String, Wheel>,
+    pauses: BTreeMap<PauseScope, Pause>,
+    audit: Vec<audit::Entry>,
+    head: audit::Head,
 }
 
 struct Entry {
     message: NewMessage,
-    state: MessageState,
-    is_in_doubt: bool,
-    counted: u32,
-    first_sent: Option<Timestamp>,
+    has_request: bool,
     admitted: Timestamp,
-    next_attempt: Option<Timestamp>,
-    finished: Option<Timestamp>,
-    cause: Option<String>,
-    epoch: u64,
-    leased_until: Option<Timestamp>,
+    standing: Standing,
     attempts: Vec<AttemptView>,
     response: Option<StoredResponse>,
+    former: Vec<StoredRequest>,
 }
 
 impl MemoryLog {
@@ -54,6 +56,7 @@ impl MemoryLog {
     fn write<T: Send + 'static>(&self, work: impl FnOnce(&mut Inner) -> Result<T, LogError>) -> LogFuture<'_, T> {
         let result = work(&mut self.lock());
         self.changed.notify_one();
+        self.moved.notify_waiters();
         Box::pin(std::future::ready(result))
     }
 
@@ -64,14 +67,22 @@ impl MemoryLog {
 }
 
 impl MessageLog for MemoryLog {
-    fn admit(&self, message: NewMessage, now: Timestamp) -> LogFuture<'_, Admitted> {
-        self.write(|inner| Ok(inner.admit(message, now)))
+    fn admit(&self, admission: Admission, now: Timestamp) -> LogFuture<'_, Admitted> {
+        self.write(|inner| inner.admit(admission, now))
     }
 
     fn find(&self, scope: Digest) -> LogFuture<'_, Option<(MessageView, Digest)>> {
         self.read(|inner| {
             let (seq, entry) = inner.messages.iter().find(|(_, entry)| entry.message.scope == scope)?;
             Some((inner.view(*seq, entry), entry.message.fingerprint))
+        })
+    }
+
+    fn gate(&self, api: &str, order_key: &OrderKey) -> LogFuture<'_, Gate> {
+        self.read(|inner| match inner.held(order_key).count() as u64 {
+            0 if inner.pauses.keys().any(|scope| scope.covers(api, order_key)) => Gate::Paused,
+            0 => Gate::Open,
+            depth => Gate::Behind(depth),
         })
     }
 
@@ -82,10 +93,7 @@ impl MessageLog for MemoryLog {
     fn due(&self) -> LogFuture<'_, Vec<(String, Timestamp)>> {
         self.read(|inner| {
             let mut due = BTreeMap::<String, Timestamp>::new();
-            for (key, head) in inner.heads() {
-                let Some(at) = inner.messages[&head].ready_at() else {
-                    continue;
-                };
+            for (key, _, at) in inner.ready() {
                 due.entry(key.upstream)
                     .and_modify(|first| *first = at.min(*first))
                     .or_insert(at);
@@ -98,30 +106,40 @@ impl MessageLog for MemoryLog {
         Arc::clone(&self.changed)
     }
 
+    fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
+    }
+
     fn begin_attempt(&self, lease: Lease, now: Timestamp) -> LogFuture<'_, u32> {
         self.write(|inner| {
-            let entry = inner.leased(&lease)?;
-            if entry.leased_until.is_none_or(|until| until <= now) || entry.state == MessageState::Attempting {
-                return Err(LogError::Fenced);
-            }
-            entry.state = MessageState::Attempting;
-            entry.first_sent.get_or_insert(now);
-            entry.counted += 1;
-            let number = entry.counted;
-            entry.attempts.retain(|attempt| attempt.number != number);
-            entry.attempts.push(AttemptView {
-                number,
-                started: now,
-                ended: None,
-                result: String::new(),
-            });
+            let entry = inner.entry(&lease.id).ok_or(LogError::Fenced)?;
+            let number = entry.standing.begin(&lease, now)?;
+            entry.started(number, now);
             Ok(number)
+        })
+    }
+
+    fn renew(&self, lease: Lease, length: Duration, now: Timestamp) -> LogFuture<'_, ()> {
+        self.write(|inner| {
+            let entry = inner.entry(&lease.id).ok_or(LogError::Fenced)?;
+            entry.standing.renew(&lease, after(now, length), now)
         })
     }
 
     fn finish(&self, lease: Lease, outcome: AttemptOutcome, now: Timestamp) -> LogFuture<'_, ()> {
         self.write(|inner| {
-            inner.leased(&lease)?.finish(outcome, now);
+            let entry = inner.entry(&lease.id).ok_or(LogError::Fenced)?;
+            let ended = entry.standing.finish(&lease, &outcome, now)?;
+            entry.ended(ended, now);
+            if let Some(response) = outcome.response() {
+                entry.response = Some(response.clone());
+            }
+            if matches!(outcome, AttemptOutcome::Delivered(_) | AttemptOutcome::Answered(_)) {
+                entry.drop_request();
+            }
+            if outcome == AttemptOutcome::Forgotten {
+                inner.messages.retain(|_, entry| entry.message.id != lease.id);
+            }
             Ok(())
         })
     }
@@ -133,9 +151,72 @@ impl MessageLog for MemoryLog {
         })
     }
 
-    fn depth(&self, order_key: &OrderKey) -> usize {
-        let inner = self.lock();
-        inner.messages.values().filter(|entry| entry.holds(order_key)).count()
+    fn show(&self, id: &str) -> LogFuture<'_, Option<Shown>> {
+        self.read(|inner| {
+            let (seq, entry) = inner.messages.iter().find(|(_, entry)| entry.message.id == id)?;
+            let history = inner.audit.iter().filter(|act| act.subject == id);
+            Some(Shown {
+                view: inner.view(*seq, entry),
+                request: entry.has_request.then(|| entry.message.request.clone()),
+                former: entry.former.clone(),
+                history: history.cloned().collect(),
+            })
+        })
+    }
+
+    fn list(&self, filter: MessageFilter, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageView>> {
+        self.read(|inner| {
+            inner.page(from, max, |entry| {
+                let view = MessageView::new(&entry.message, &entry.standing, entry.admitted);
+                filter.matches(&view).then_some(view)
+            })
+        })
+    }
+
+    fn act(&self, id: &str, act: Act, by: Actor, now: Timestamp) -> LogFuture<'_, MessageView> {
+        self.write(|inner| {
+            let entry = inner.entry(id).ok_or(LogError::Unknown)?;
+            let before = entry.standing.state;
+            let lifetime = entry.message.deadline.duration_since(entry.admitted);
+            entry.standing.act(&act, lifetime, now)?;
+            match &act {
+                Act::Edit { request, .. } => {
+                    let former = std::mem::replace(&mut entry.message.request, (**request).clone());
+                    entry.former.push(former);
+                }
+                Act::Happened => entry.drop_request(),
+                Act::Retry | Act::Discard | Act::DidNotHappen => {}
+            }
+            let detail = format!("{} -> {}", before.name(), entry.standing.state.name());
+            inner.enter(by, act.name(), id, detail, now);
+            let found = inner.messages.iter().find(|(_, entry)| entry.message.id == id);
+            let (seq, entry) = found.ok_or(LogError::Unknown)?;
+            Ok(inner.view(*seq, entry))
+        })
+    }
+
+    fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, ()> {
+        self.write(|inner| {
+            inner.enter(by.clone(), "pause", &scope.to_string(), String::new(), now);
+            let pause = Pause {
+                scope: scope.clone(),
+                since: now,
+                by,
+            };
+            inner.pauses.entry(scope).or_insert(pause);
+            Ok(())
+        })
+    }
+
+    fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, bool> {
+        self.write(|inner| {
+            inner.enter(by, "resume", &scope.to_string(), String::new(), now);
+            Ok(inner.pauses.remove(&scope).is_some())
+        })
+    }
+
+    fn pauses(&self) -> LogFuture<'_, Vec<Pause>> {
+        self.read(|inner| inner.pauses.values().cloned().collect())
     }
 
     fn sweep(&self, retention: Duration, now: Timestamp) -> LogFuture<'_, SweepReport> {
@@ -146,264 +227,328 @@ impl MessageLog for MemoryLog {
         self.read(|inner| inner.stats(now))
     }
 
+    fn room(&self) -> LogFuture<'_, Room> {
+        self.read(|inner| Room {
+            admitted: inner.admitted,
+            ..Room::default()
+        })
+    }
+
     fn health(&self) -> Health {
+        if self.lock().pauses.contains_key(&PauseScope::Intake) {
+            return Health::Draining;
+        }
         Health::Ok
+    }
+
+    fn export(&self, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageCopy>> {
+        self.read(|inner| {
+            inner.page(from, max, |entry| {
+                Some(MessageCopy {
+                    message: NewMessage {
+                        is_in_doubt: entry.standing.is_in_doubt,
+                        ..entry.message.clone()
+                    },
+                    has_request: entry.has_request,
+                    admitted: entry.admitted,
+                    standing: entry.standing.clone(),
+                    attempts: entry.attempts.clone(),
+                    response: entry.response.clone(),
+                    former: entry.former.clone(),
+                })
+            })
+        })
+    }
+
+    fn import(&self, copies: Vec<MessageCopy>, now: Timestamp) -> LogFuture<'_, usize> {
+        self.write(|inner| {
+            let mut taken = 0;
+            for copy in copies {
+                if inner.known(&copy.message).is_some() {
+                    continue;
+                }
+                taken += 1;
+                let entry = Entry {
+                    message: copy.message,
+                    has_request: copy.has_request,
+                    admitted: copy.admitted,
+                    standing: copy.standing.without_lease(now),
+                    attempts: copy.attempts,
+                    response: copy.response,
+                    former: copy.former,
+                };
+                inner.insert(entry);
+            }
+            Ok(taken)
+        })
+    }
+
+    fn record(&self, entry: audit::NewEntry, now: Timestamp) -> LogFuture<'_, audit::Entry> {
+        self.write(|inner| Ok(inner.append(entry, now)))
+    }
+
+    fn audit(&self, after: u64, max: usize) -> LogFuture<'_, Vec<audit::Entry>> {
+        self.read(|inner| {
+            let later = inner.audit.iter().filter(|entry| entry.number > after);
+            later.take(max).cloned().collect()
+        })
     }
 }
 
 impl Inner {
-    fn admit(&mut self, message: NewMessage, now: Timestamp) -> Admitted {
-        let known = self
-            .messages
-            .iter()
-            .find(|(_, known)| known.message.scope == message.scope || known.message.id == message.id);
-        if let Some((seq, known)) = known {
+    fn known(&self, message: &NewMessage) -> Option<(&u64, &Entry)> {
+        let is_known = |known: &Entry| known.message.scope == message.scope || known.message.id == message.id;
+        self.messages.iter().find(|(_, known)| is_known(known))
+    }
+
+    fn admit(&mut self, admission: Admission, now: Timestamp) -> Result<Admitted, LogError> {
+        let Admission {
+            message,
+            limits,
+            attempt,
+        } = admission;
+        if let Some((seq, known)) = self.known(&message) {
             let is_same = known.message.scope == message.scope && known.message.fingerprint == message.fingerprint;
-            return if is_same {
+            return Ok(if is_same {
                 Admitted::Replay(Box::new(self.view(*seq, known)))
             } else {
                 Admitted::Mismatch
-            };
+            });
         }
-        let entry = Entry {
-            state: if message.is_in_doubt {
-                MessageState::InDoubt
-            } else {
-                MessageState::Queued
-            },
-            is_in_doubt: message.is_in_doubt,
-            first_sent: message.is_in_doubt.then_some(now),
-            counted: 0,
+        if self.pauses.contains_key(&PauseScope::Intake) {
+            return Err(LogError::Draining);
+        }
+        let waiting = |is_meant: &dyn Fn(&NewMessage) -> bool| {
+            let held = self.messages.values().filter(|entry| entry.holds_key());
+            held.filter(|entry| is_meant(&entry.message)).count() as u64
+        };
+        if limits
+            .api
+            .is_some_and(|max| waiting(&|known| known.api == message.api) >= max)
+        {
+            return Err(LogError::TooMany(format!("API {}", message.api)));
+        }
+        let is_of_channel = |known: &NewMessage| known.api == message.api && known.channel == message.channel;
+        if limits.channel.is_some_and(|max| waiting(&is_of_channel) >= max) {
+            return Err(LogError::TooMany(format!("channel {}", message.channel)));
+        }
+        let until = attempt.filter(|_| self.held(&message.order_key).next().is_none());
+        let until = until.map(|length| after(now, length));
+        let mut entry = Entry {
+            standing: Standing::admitted(&message, until, now),
+            has_request: true,
             admitted: now,
-            next_attempt: Some(now),
-            finished: None,
-            cause: None,
-            epoch: 0,
-            leased_until: None,
             attempts: Vec::new(),
             response: None,
+            former: Vec::new(),
             message,
         };
-        self.messages.insert(self.next, entry);
+        let lease = until.map(|_| Lease {
+            id: entry.message.id.clone(),
+            epoch: entry.standing.epoch,
+        });
+        if lease.is_some() {
+            entry.started(entry.standing.attempts, now);
+        }
+        self.insert(entry);
+        self.admitted += 1;
+        Ok(Admitted::New(lease))
+    }
+
+    fn insert(&mut self, entry: Entry) {
         self.next += 1;
-        Admitted::New
+        self.messages.insert(self.next, entry);
     }
 
     fn claim(&mut self, upstream: &str, max: usize, lease: Duration, now: Timestamp) -> Vec<Claimed> {
         self.expire(now);
-        let mut waiting = [const { Vec::new() }; 3];
-        for (key, head) in self.heads() {
-            let ready_at = self.messages[&head].ready_at();
-            if let Some(at) = ready_at.filter(|at| key.upstream == upstream && *at <= now) {
-                waiting[self.lane(&key).rank()].push((at, head));
+        let mut ready: [BTreeMap<String, Vec<(Timestamp, u64)>>; 3] = Default::default();
+        for (key, head, at) in self.ready() {
+            if key.upstream == upstream && at <= now {
+                let channel = self.messages[&head].message.channel.clone();
+                ready[self.lane(&key).rank()]
+                    .entry(channel)
+                    .or_default()
+                    .push((at, head));
             }
         }
-        for lane in &mut waiting {
-            lane.sort_unstable();
+        let ready = ready.map(|lane| {
+            lane.into_iter()
+                .map(|(channel, mut heads)| {
+                    heads.sort_unstable();
+                    (channel, VecDeque::from(heads))
+                })
+                .collect::<Ready<_>>()
+        });
+        let picked = self.wheels.entry(upstream.to_owned()).or_default().pick(ready, max);
+        let mut claimed = Vec::new();
+        for (_, head) in picked {
+            if let Some(entry) = self.messages.get_mut(&head) {
+                entry.standing.lease(after(now, lease));
+                claimed.push(Claimed::new(entry.message.clone(), &entry.standing, entry.admitted));
+            }
         }
-        let picked = self.wheels.entry(upstream.to_owned()).or_default().pick(waiting, max);
-        picked
-            .into_iter()
-            .filter_map(|(_, head)| Some(self.messages.get_mut(&head)?.lease(after(now, lease))))
-            .collect()
+        claimed
     }
 
     fn expire(&mut self, now: Timestamp) -> u64 {
-        let overdue = |entry: &&mut Entry| {
-            entry.leased_until.is_none() && entry.state.is_waiting() && entry.message.deadline <= now
-        };
         let mut expired = 0;
-        for entry in self.messages.values_mut().filter(overdue) {
-            entry.state = MessageState::Expired;
-            entry.cause = Some(expiry_cause(entry.is_in_doubt).to_owned());
-            entry.finished = Some(now);
-            entry.next_attempt = None;
-            expired += 1;
+        for entry in self.messages.values_mut() {
+            if entry.standing.is_overdue(now) {
+                entry.standing.expire(now);
+                expired += 1;
+            }
         }
         expired
     }
 
     fn sweep(&mut self, retention: Duration, now: Timestamp) -> SweepReport {
         let mut report = SweepReport::default();
-        for entry in self
-            .messages
-            .values_mut()
-            .filter(|entry| entry.leased_until.is_some_and(|until| until <= now))
-        {
-            entry.lose_lease(now);
-            report.leases_expired += 1;
+        for entry in self.messages.values_mut() {
+            if entry.standing.leased_until.is_some_and(|until| until <= now) {
+                let ended = entry.standing.lose_lease(now);
+                entry.ended(ended, now);
+                report.leases_expired += 1;
+            }
         }
         report.messages_expired = self.expire(now);
         let before = self.messages.len();
-        self.messages.retain(|_, entry| {
-            entry.state.holds_key() || entry.finished.is_none_or(|finished| after(finished, retention) > now)
-        });
+        self.messages
+            .retain(|_, entry| entry.standing.is_kept(entry.message.head_of_line, retention, now));
         report.messages_forgotten = (before - self.messages.len()) as u64;
         report
     }
 
     fn stats(&self, now: Timestamp) -> QueueStats {
-        let count = |state| self.messages.values().filter(|entry| entry.state == state).count() as u64;
-        let waits = |entry: &&Entry| matches!(entry.state, MessageState::Queued | MessageState::Attempting);
-        let in_lane = |lane| {
-            self.messages
-                .values()
-                .filter(waits)
-                .filter(|entry| entry.message.lane == lane)
-                .count()
-        };
-        let open = self
-            .messages
-            .values()
-            .filter(|entry| waits(entry) || entry.state == MessageState::InDoubt);
-        let oldest = open.map(|entry| entry.admitted).min();
-        QueueStats {
-            waiting: Lane::ALL.map(|lane| (lane, in_lane(lane) as u64)).to_vec(),
-            in_doubt: count(MessageState::InDoubt),
-            parked: count(MessageState::Parked),
-            delivered: count(MessageState::Delivered),
-            dead: count(MessageState::Dead),
-            expired: count(MessageState::Expired),
-            oldest: oldest.map(|admitted| Duration::try_from(now.duration_since(admitted)).unwrap_or_default()),
+        let mut stats = QueueStats::default();
+        for entry in self.messages.values() {
+            let group = Group {
+                upstream: entry.message.order_key.upstream.clone(),
+                api: entry.message.api.clone(),
+                channel: entry.message.channel.clone(),
+                lane: entry.message.lane,
+                state: entry.standing.state,
+                holds: entry.holds_key(),
+            };
+            *stats.groups.entry(group).or_default() += 1;
         }
+        let first = |state| self.messages.values().find(|entry| entry.standing.state == state);
+        let open = MessageState::ALL.into_iter().filter(|state| state.is_open());
+        let oldest = open.filter_map(first).map(|entry| entry.admitted).min();
+        stats.oldest = oldest.map(|admitted| Duration::try_from(now.duration_since(admitted)).unwrap_or_default());
+        stats
     }
 
-    /// The first message of every order key that is held.
-    fn heads(&self) -> Vec<(OrderKey, u64)> {
-        let mut seen = BTreeSet::new();
-        let holding = self.messages.iter().filter(|(_, entry)| entry.state.holds_key());
-        holding
-            .filter(|(_, entry)| seen.insert((&entry.message.order_key.upstream, &entry.message.order_key.value)))
-            .map(|(seq, entry)| (entry.message.order_key.clone(), *seq))
+    /// What holds an order key, in order.
+    fn held<'a>(&'a self, key: &'a OrderKey) -> impl Iterator<Item = (&'a u64, &'a Entry)> {
+        self.messages
+            .iter()
+            .filter(move |(_, entry)| entry.holds_key() && entry.message.order_key == *key)
+    }
+
+    /// The first message of every order key that is held and may go out, and when. While a message of a key is under
+    /// way, no other one is ready, not even one before it that a person had tried again.
+    fn ready(&self) -> Vec<(OrderKey, u64, Timestamp)> {
+        let leased = self
+            .messages
+            .values()
+            .filter(|entry| entry.standing.leased_until.is_some());
+        let mut seen: BTreeSet<_> = leased.map(|entry| &entry.message.order_key).collect();
+        let holding = self.messages.iter().filter(|(_, entry)| entry.holds_key());
+        let heads = holding.filter(|(_, entry)| seen.insert(&entry.message.order_key));
+        let free = heads.filter(|(_, Entry { message, .. })| {
+            !self
+                .pauses
+                .keys()
+                .any(|scope| scope.covers(&message.api, &message.order_key))
+        });
+        free.filter_map(|(seq, entry)| Some((entry.message.order_key.clone(), *seq, entry.standing.ready_at()?)))
             .collect()
     }
 
     fn lane(&self, key: &OrderKey) -> Lane {
-        let lanes = self
-            .messages
-            .values()
-            .filter(|entry| entry.holds(key))
-            .map(|entry| entry.message.lane);
-        lanes.min().unwrap_or_default()
+        self.held(key)
+            .map(|(_, entry)| entry.message.lane)
+            .min()
+            .unwrap_or_default()
     }
 
-    fn leased(&mut self, lease: &Lease) -> Result<&mut Entry, LogError> {
-        self.messages
-            .values_mut()
-            .find(|entry| entry.message.id == lease.id && entry.epoch == lease.epoch && entry.leased_until.is_some())
-            .ok_or(LogError::Fenced)
+    fn entry(&mut self, id: &str) -> Option<&mut Entry> {
+        self.messages.values_mut().find(|entry| entry.message.id == id)
     }
 
     fn view(&self, seq: u64, entry: &Entry) -> MessageView {
-        let message = &entry.message;
         let before = self
-            .messages
-            .range(..seq)
-            .filter(|(_, other)| other.holds(&message.order_key))
+            .held(&entry.message.order_key)
+            .filter(|(other, _)| **other < seq)
             .count() as u64;
         MessageView {
-            id: message.id.clone(),
-            api: message.api.clone(),
-            operation: message.operation.clone(),
-            version: message.version.clone(),
-            channel: message.channel.clone(),
-            upstream: message.order_key.upstream.clone(),
-            order_key: message.order_key.value.clone(),
-            lane: message.lane,
-            transaction: message.transaction.clone(),
-            correlation: message.correlation.clone(),
-            state: entry.state,
-            ahead: if entry.state.is_final() { 0 } else { before },
+            ahead: if entry.standing.state.is_final() { 0 } else { before },
             attempts: entry.attempts.clone(),
-            admitted: entry.admitted,
-            deadline: message.deadline,
-            next_attempt: entry.next_attempt,
-            finished: entry.finished,
-            cause: entry.cause.clone(),
             response: entry.response.clone(),
+            ..MessageView::new(&entry.message, &entry.standing, entry.admitted)
         }
+    }
+
+    fn page<T>(&self, from: Option<u64>, max: usize, item: impl Fn(&Entry) -> Option<T>) -> Page<T> {
+        let mut page = Page {
+            items: Vec::new(),
+            next: None,
+        };
+        for (seq, entry) in self.messages.range(from.unwrap_or(0)..) {
+            if page.items.len() == max {
+                page.next = Some(*seq);
+                break;
+            }
+            page.items.extend(item(entry));
+        }
+        page
+    }
+
+    fn enter(&mut self, by: Actor, act: &str, subject: &str, detail: String, now: Timestamp) {
+        let entry = audit::NewEntry {
+            actor: by.name,
+            act: act.to_owned(),
+            subject: subject.to_owned(),
+            reason: by.reason,
+            detail,
+        };
+        self.append(entry, now);
+    }
+
+    fn append(&mut self, entry: audit::NewEntry, now: Timestamp) -> audit::Entry {
+        let entry = self.head.append(entry, now);
+        self.audit.push(entry.clone());
+        entry
     }
 }
 
 impl Entry {
-    fn holds(&self, key: &OrderKey) -> bool {
-        self.state.holds_key() && self.message.order_key == *key
+    fn holds_key(&self) -> bool {
+        self.standing.holds_key(self.message.head_of_line)
     }
 
-    fn ready_at(&self) -> Option<Timestamp> {
-        self.next_attempt
-            .filter(|_| self.leased_until.is_none() && self.state.is_waiting())
+    /// Nobody will send it again.
+    fn drop_request(&mut self) {
+        self.has_request = false;
+        self.message.request = StoredRequest::default();
     }
 
-    fn lease(&mut self, until: Timestamp) -> Claimed {
-        self.epoch += 1;
-        self.leased_until = Some(until);
-        Claimed {
-            lease: Lease {
-                id: self.message.id.clone(),
-                epoch: self.epoch,
-            },
-            message: NewMessage {
-                is_in_doubt: self.is_in_doubt,
-                ..self.message.clone()
-            },
-            attempts: self.counted,
-            first_sent: self.first_sent,
-            admitted: self.admitted,
-        }
+    fn started(&mut self, number: u32, now: Timestamp) {
+        self.attempts.retain(|attempt| attempt.number != number);
+        self.attempts.push(AttemptView {
+            number,
+            started: now,
+            ended: None,
+            result: String::new(),
+        });
     }
 
-    fn finish(&mut self, outcome: AttemptOutcome, now: Timestamp) {
-        let was_attempting = self.state == MessageState::Attempting;
-        self.leased_until = None;
-        self.next_attempt = None;
-        self.cause = outcome.cause();
-        if let Some(attempt) = self.attempts.last_mut().filter(|_| was_attempting) {
-            attempt.ended = Some(now);
-            attempt.result = outcome.result();
-        }
-        self.state = match outcome {
-            AttemptOutcome::Delivered(response) => {
-                self.response = Some(response);
-                MessageState::Delivered
-            }
-            AttemptOutcome::Rejected(response) => {
-                self.response = Some(response);
-                MessageState::Dead
-            }
-            AttemptOutcome::RetryAt { at, counts, .. } => {
-                self.next_attempt = Some(at);
-                if was_attempting && !counts {
-                    self.counted -= 1;
-                }
-                if self.is_in_doubt {
-                    MessageState::InDoubt
-                } else {
-                    self.first_sent = None;
-                    MessageState::Queued
-                }
-            }
-            AttemptOutcome::InDoubt { at, .. } => {
-                self.next_attempt = Some(at);
-                self.is_in_doubt = true;
-                MessageState::InDoubt
-            }
-            AttemptOutcome::Parked { .. } => MessageState::Parked,
-            AttemptOutcome::Dead { .. } => MessageState::Dead,
-        };
-        self.finished = self.state.is_final().then_some(now);
-    }
-
-    fn lose_lease(&mut self, now: Timestamp) {
-        self.leased_until = None;
-        self.epoch += 1;
-        if self.state == MessageState::Attempting {
-            self.state = MessageState::InDoubt;
-            self.is_in_doubt = true;
-            self.next_attempt = Some(now);
-            if let Some(attempt) = self.attempts.last_mut() {
-                LOST_ATTEMPT.clone_into(&mut attempt.result);
-            }
+    fn ended(&mut self, ended: Option<EndedAttempt>, now: Timestamp) {
+        let Some(ended) = ended else { return };
+        if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.number == ended.number) {
+            attempt.ended = ended.ended.then_some(now);
+            attempt.result = ended.result;
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod codec;
 mod read;
+mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -25,13 +26,14 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::{
-    worker::{Facts, Worker},
+    worker::{Facts, Failure, Worker},
     write::Writer,
 };
 use super::{
-    Admitted, AttemptOutcome, Claimed, Digest, Health, Lease, LogFuture, MessageLog, MessageView, NewMessage, OrderKey,
-    QueueStats, SweepReport,
+    Act, Actor, Admission, Admitted, AttemptOutcome, Claimed, Digest, Gate, Health, Lease, LogFuture, MessageCopy,
+    MessageFilter, MessageLog, MessageView, OrderKey, Page, Pause, PauseScope, QueueStats, Room, Shown, SweepReport,
 };
+use crate::audit;
 
 /// The smallest quota that leaves room for anything.
 const SMALLEST_QUOTA: u64 = 1 << 20;
@@ -119,11 +121,28 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
+impl SqliteLog {
+    fn write<T: Send + 'static>(
+        &self,
+        size: usize,
+        work: impl FnMut(&mut Writer) -> Result<T, Failure> + Send + 'static,
+    ) -> LogFuture<'_, T> {
+        self.writer.submit(size, work)
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> LogFuture<'_, T> {
+        self.reader
+            .submit(0, move |connection: &mut Connection| Ok(work(connection)?))
+    }
+}
+
 impl MessageLog for SqliteLog {
-    fn admit(&self, message: NewMessage, now: Timestamp) -> LogFuture<'_, Admitted> {
-        let size = write::size(&message);
-        self.writer
-            .submit(size, move |writer: &mut Writer| writer.admit(&message, now))
+    fn admit(&self, admission: Admission, now: Timestamp) -> LogFuture<'_, Admitted> {
+        let size = write::size(&admission.message);
+        self.write(size, move |writer| writer.admit(&admission, now))
     }
 
     fn find(&self, scope: Digest) -> LogFuture<'_, Option<(MessageView, Digest)>> {
@@ -131,58 +150,90 @@ impl MessageLog for SqliteLog {
         if self.facts.is_empty() {
             return Box::pin(std::future::ready(self.facts.trusted().map(|()| None)));
         }
-        self.reader.submit(0, move |connection: &mut Connection| {
-            Ok(read::find(connection, &scope)?)
-        })
+        self.read(move |connection| read::find(connection, &scope))
+    }
+
+    fn gate(&self, api: &str, order_key: &OrderKey) -> LogFuture<'_, Gate> {
+        Box::pin(std::future::ready(Ok(self.facts.gate(api, order_key))))
     }
 
     fn claim(&self, upstream: &str, max: usize, lease: Duration, now: Timestamp) -> LogFuture<'_, Vec<Claimed>> {
         let upstream = upstream.to_owned();
-        self.writer
-            .submit(0, move |writer: &mut Writer| writer.claim(&upstream, max, lease, now))
+        self.write(0, move |writer| writer.claim(&upstream, max, lease, now))
     }
 
     fn due(&self) -> LogFuture<'_, Vec<(String, Timestamp)>> {
-        self.reader
-            .submit(0, |connection: &mut Connection| Ok(read::due(connection)?))
+        self.read(read::due)
     }
 
     fn changed(&self) -> Arc<Notify> {
         self.facts.changed()
     }
 
+    fn moved(&self) -> Arc<Notify> {
+        self.facts.moved()
+    }
+
     fn begin_attempt(&self, lease: Lease, now: Timestamp) -> LogFuture<'_, u32> {
-        self.writer
-            .submit(0, move |writer: &mut Writer| writer.begin_attempt(&lease, now))
+        self.write(0, move |writer| writer.begin_attempt(&lease, now))
+    }
+
+    fn renew(&self, lease: Lease, length: Duration, now: Timestamp) -> LogFuture<'_, ()> {
+        self.write(0, move |writer| writer.renew(&lease, length, now))
     }
 
     fn finish(&self, lease: Lease, outcome: AttemptOutcome, now: Timestamp) -> LogFuture<'_, ()> {
-        let size = match &outcome {
-            AttemptOutcome::Delivered(response) | AttemptOutcome::Rejected(response) => response.body.len(),
-            _ => 0,
-        };
-        self.writer
-            .submit(size, move |writer: &mut Writer| writer.finish(&lease, &outcome, now))
+        let size = outcome.response().map_or(0, |response| response.body.len());
+        self.write(size, move |writer| writer.finish(&lease, &outcome, now))
     }
 
     fn get(&self, id: &str) -> LogFuture<'_, Option<MessageView>> {
         let id = id.to_owned();
-        self.reader
-            .submit(0, move |connection: &mut Connection| Ok(read::get(connection, &id)?))
+        self.read(move |connection| read::get(connection, &id))
     }
 
-    fn depth(&self, order_key: &OrderKey) -> usize {
-        self.facts.depth(order_key)
+    fn show(&self, id: &str) -> LogFuture<'_, Option<Shown>> {
+        let id = id.to_owned();
+        self.read(move |connection| read::show(connection, &id))
+    }
+
+    fn list(&self, filter: MessageFilter, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageView>> {
+        self.read(move |connection| read::list(connection, &filter, from, max))
+    }
+
+    fn act(&self, id: &str, act: Act, by: Actor, now: Timestamp) -> LogFuture<'_, MessageView> {
+        let id = id.to_owned();
+        self.write(0, move |writer| writer.act(&id, &act, &by, now))
+    }
+
+    fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, ()> {
+        self.write(0, move |writer| writer.pause(&scope, &by, now))
+    }
+
+    fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> LogFuture<'_, bool> {
+        self.write(0, move |writer| writer.resume(&scope, &by, now))
+    }
+
+    fn pauses(&self) -> LogFuture<'_, Vec<Pause>> {
+        self.read(|connection| Ok(read::pauses(connection)?.into_values().collect()))
     }
 
     fn sweep(&self, retention: Duration, now: Timestamp) -> LogFuture<'_, SweepReport> {
-        self.writer
-            .submit(0, move |writer: &mut Writer| writer.sweep(retention, now))
+        self.write(0, move |writer| writer.sweep(retention, now))
     }
 
     fn stats(&self, now: Timestamp) -> LogFuture<'_, QueueStats> {
-        self.reader
-            .submit(0, move |connection: &mut Connection| Ok(read::stats(connection, now)?))
+        let facts = Arc::clone(&self.facts);
+        self.read(move |connection| {
+            Ok(QueueStats {
+                groups: facts.groups(),
+                oldest: read::oldest(connection, now)?,
+            })
+        })
+    }
+
+    fn room(&self) -> LogFuture<'_, Room> {
+        Box::pin(std::future::ready(Ok(self.facts.room())))
     }
 
     fn health(&self) -> Health {
@@ -190,5 +241,22 @@ impl MessageLog for SqliteLog {
             return Health::Poisoned("its writer stopped".to_owned());
         }
         self.facts.health()
+    }
+
+    fn export(&self, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageCopy>> {
+        self.read(move |connection| read::export(connection, from, max))
+    }
+
+    fn import(&self, copies: Vec<MessageCopy>, now: Timestamp) -> LogFuture<'_, usize> {
+        let size = copies.iter().map(|copy| write::size(&copy.message)).sum();
+        self.write(size, move |writer| writer.import(&copies, now))
+    }
+
+    fn record(&self, entry: audit::NewEntry, now: Timestamp) -> LogFuture<'_, audit::Entry> {
+        self.write(0, move |writer| writer.record(entry.clone(), now))
+    }
+
+    fn audit(&self, after: u64, max: usize) -> LogFuture<'_, Vec<audit::Entry>> {
+        self.read(move |connection| read::audit(connection, after, max))
     }
 }

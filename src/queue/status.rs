@@ -29,8 +29,10 @@ pub fn status_document(view: &MessageView, now: Timestamp) -> String {
     if let Some(finished) = view.finished {
         put("finished", json!(finished));
     }
-    if let Some(cause) = &view.cause {
-        put("cause", json!(cause));
+    if let Some(failure) = &view.failure {
+        // Why it is where it is, or what went wrong last.
+        put("cause", json!(failure.cause));
+        put("class", json!(failure.class.as_str()));
     }
     let attempts = view.attempts.iter().map(|attempt| {
         json!({ "number": attempt.number, "started": attempt.started, "ended": attempt.ended, "result": attempt.result })

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Lane, QueueStats},
+    queue::{Lane, MessageState, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -344,32 +344,23 @@ impl Metrics {
     /// How the queue stands.
     pub fn queue(&self, stats: &QueueStats) {
         for lane in [Lane::Urgent, Lane::Standard, Lane::Bulk] {
-            let count = stats
-                .waiting
-                .iter()
-                .find(|(known, _)| *known == lane)
-                .map_or(0, |(_, count)| *count);
-            let name = match lane {
-                Lane::Urgent => "urgent",
-                Lane::Standard => "standard",
-                Lane::Bulk => "bulk",
-            };
             self.0
                 .queue_waiting
-                .get_or_create(&LaneLabels { lane: name })
-                .set(signed(count));
+                .get_or_create(&LaneLabels { lane: lane.name() })
+                .set(signed(stats.waiting(lane)));
         }
-        for (state, count) in [
-            ("in_doubt", stats.in_doubt),
-            ("parked", stats.parked),
-            ("delivered", stats.delivered),
-            ("dead", stats.dead),
-            ("expired", stats.expired),
+        for (state, name) in [
+            (MessageState::InDoubt, "in_doubt"),
+            (MessageState::Parked, "parked"),
+            (MessageState::Delivered, "delivered"),
+            (MessageState::Dead, "dead"),
+            (MessageState::Expired, "expired"),
+            (MessageState::Discarded, "discarded"),
         ] {
             self.0
                 .queue_messages
-                .get_or_create(&StateLabels { state })
-                .set(signed(count));
+                .get_or_create(&StateLabels { state: name })
+                .set(signed(stats.in_state(state)));
         }
         self.0
             .queue_oldest

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{at, created, message};
+use super::{Short as _, at, by, created, message};
 use crate::queue::{
-    AttemptOutcome, Lane, Lease, MemoryLog, MessageLog, NewMessage, OrderKey, SqliteLog, StoredResponse,
+    Act, Admission, Admitted, AttemptOutcome, Failure, HeadOfLine, Lane, Lease, Limits, MemoryLog, MessageFilter,
+    MessageLog, MessageState, NewMessage, OrderKey, PauseScope, SqliteLog, StoredRequest, StoredResponse,
 };
 
 /// Drives both logs with the same random steps; whatever can be seen has to be the same.
@@ -20,14 +21,14 @@ async fn the_durable_log_does_what_the_oracle_does() {
         for step in 0..150 {
             let place = format!("seed {seed}, step {step}");
             now += random.u64(0..4);
-            match random.u8(0..10) {
+            match random.u8(0..14) {
                 0..=2 => {
-                    let new = random_message(&mut random, now);
-                    assert_eq!(
-                        durable.admit(new.clone(), at(now)).await,
-                        oracle.admit(new, at(now)).await,
-                        "{place}"
-                    );
+                    let admission = random_admission(&mut random, now);
+                    let admitted = oracle.admit(admission.clone(), at(now)).await;
+                    if let Ok(Admitted::New(Some(lease))) = &admitted {
+                        leases.push(lease.clone());
+                    }
+                    assert_eq!(durable.admit(admission, at(now)).await, admitted, "{place}");
                 }
                 3..=4 => {
                     let (upstream, max) = (random_upstream(&mut random), random.usize(0..4));
@@ -41,15 +42,37 @@ async fn the_durable_log_does_what_the_oracle_does() {
                     );
                 }
                 5..=8 if !leases.is_empty() => {
-                    let index = random.usize(0..leases.len());
-                    let lease = leases[index].clone();
+                    let lease = leases[random.usize(0..leases.len())].clone();
+                    match random.u8(0..9) {
+                        0..=3 => {
+                            let begun = durable.begin_attempt(lease.clone(), at(now)).await;
+                            assert_eq!(begun, oracle.begin_attempt(lease, at(now)).await, "{place}");
+                        }
+                        4 => {
+                            let length = Duration::from_secs(random.u64(1..30));
+                            let renewed = durable.renew(lease.clone(), length, at(now)).await;
+                            assert_eq!(renewed, oracle.renew(lease, length, at(now)).await, "{place}");
+                        }
+                        _ => {
+                            let outcome = random_outcome(&mut random, now);
+                            let finished = durable.finish(lease.clone(), outcome.clone(), at(now)).await;
+                            assert_eq!(finished, oracle.finish(lease, outcome, at(now)).await, "{place}");
+                        }
+                    }
+                }
+                9..=10 => {
+                    let (id, act) = (format!("m{}", random.u8(0..20)), random_act(&mut random));
+                    let acted = durable.act(&id, act.clone(), by("jo"), at(now)).await;
+                    assert_eq!(acted, oracle.act(&id, act, by("jo"), at(now)).await, "{place}");
+                }
+                11 => {
+                    let scope = random_scope(&mut random);
                     if random.bool() {
-                        let begun = durable.begin_attempt(lease.clone(), at(now)).await;
-                        assert_eq!(begun, oracle.begin_attempt(lease, at(now)).await, "{place}");
+                        let paused = durable.pause(scope.clone(), by("jo"), at(now)).await;
+                        assert_eq!(paused, oracle.pause(scope, by("jo"), at(now)).await, "{place}");
                     } else {
-                        let outcome = random_outcome(&mut random, now);
-                        let finished = durable.finish(lease.clone(), outcome.clone(), at(now)).await;
-                        assert_eq!(finished, oracle.finish(lease, outcome, at(now)).await, "{place}");
+                        let resumed = durable.resume(scope.clone(), by("jo"), at(now)).await;
+                        assert_eq!(resumed, oracle.resume(scope, by("jo"), at(now)).await, "{place}");
                     }
                 }
                 _ => {
@@ -66,28 +89,54 @@ async fn the_durable_log_does_what_the_oracle_does() {
 async fn compare(durable: &SqliteLog, oracle: &MemoryLog, now: u64, place: &str) {
     assert_eq!(durable.due().await, oracle.due().await, "{place}");
     assert_eq!(durable.stats(at(now)).await, oracle.stats(at(now)).await, "{place}");
+    assert_eq!(durable.pauses().await, oracle.pauses().await, "{place}");
+    assert_eq!(durable.health(), oracle.health(), "{place}");
     for number in 0..20 {
         let id = format!("m{number}");
         assert_eq!(durable.get(&id).await, oracle.get(&id).await, "{place}");
+        assert_eq!(durable.show(&id).await, oracle.show(&id).await, "{place}");
         assert_eq!(
             durable.find([number; 32]).await,
             oracle.find([number; 32]).await,
             "{place}"
         );
     }
-    for (upstream, value) in [
-        ("erp", "a"),
-        ("erp", "b"),
-        ("erp", "c"),
-        ("wms", "a"),
-        ("wms", "b"),
-        ("wms", "c"),
-    ] {
-        let key = OrderKey {
-            upstream: upstream.into(),
-            value: value.into(),
-        };
-        assert_eq!(durable.depth(&key), oracle.depth(&key), "{place}");
+    let dead = MessageFilter {
+        states: vec![MessageState::Dead, MessageState::Parked],
+        ..MessageFilter::default()
+    };
+    for filter in [MessageFilter::default(), dead] {
+        let listed = oracle.list(filter.clone(), None, 100).await.unwrap();
+        assert_eq!(
+            durable.list(filter.clone(), None, 100).await.unwrap().items,
+            listed.items,
+            "{place}"
+        );
+    }
+    let copies = oracle.export(None, 100).await.unwrap();
+    assert_eq!(durable.export(None, 100).await.unwrap().items, copies.items, "{place}");
+    let mut under_way = std::collections::HashSet::new();
+    for copy in copies.items {
+        if copy.standing.leased_until.is_some() {
+            assert!(
+                under_way.insert(copy.message.order_key),
+                "two of one key under way: {place}"
+            );
+        }
+    }
+    for upstream in ["erp", "wms"] {
+        for value in ["a", "b", "c"] {
+            let key = OrderKey {
+                upstream: upstream.into(),
+                value: value.into(),
+            };
+            assert_eq!(durable.depth(&key), oracle.depth(&key), "{place}");
+            assert_eq!(
+                durable.gate("stock", &key).await,
+                oracle.gate("stock", &key).await,
+                "{place}"
+            );
+        }
     }
 }
 
@@ -95,44 +144,93 @@ fn random_upstream(random: &mut fastrand::Rng) -> &'static str {
     if random.u8(0..4) == 0 { "wms" } else { "erp" }
 }
 
-fn random_message(random: &mut fastrand::Rng, now: u64) -> NewMessage {
+fn random_admission(random: &mut fastrand::Rng, now: u64) -> Admission {
     let number = random.u8(0..20);
-    NewMessage {
-        // Now and then another request under a known scope.
-        fingerprint: [if random.u8(0..10) == 0 { 99 } else { number }; 32],
+    let is_synchronous = random.u8(0..4) == 0;
+    let message = NewMessage {
+        api: ["orders", "stock"][random.usize(0..2)].into(),
+        channel: ["edi", "shop", "web"][random.usize(0..3)].into(),
         order_key: OrderKey {
             upstream: random_upstream(random).into(),
             value: ["a", "b", "c"][random.usize(0..3)].into(),
         },
         lane: Lane::ALL[random.usize(0..3)],
+        head_of_line: HeadOfLine::ALL[random.usize(0..2)],
         deadline: at(now + random.u64(1..120)),
+        max_attempts: random.u32(1..4),
         is_in_doubt: random.u8(0..6) == 0,
+        is_synchronous,
         ..message(number, "a")
+    };
+    Admission {
+        message,
+        limits: Limits {
+            api: (random.u8(0..4) == 0).then_some(4),
+            channel: (random.u8(0..4) == 0).then_some(2),
+        },
+        attempt: is_synchronous.then_some(Duration::from_secs(20)),
+    }
+}
+
+fn random_act(random: &mut fastrand::Rng) -> Act {
+    match random.u8(0..7) {
+        0..=1 => Act::Retry,
+        2 => Act::Discard,
+        3 => Act::Happened,
+        4 => Act::DidNotHappen,
+        _ => Act::Edit {
+            request: Box::new(StoredRequest {
+                method: "POST".into(),
+                body: random.u32(..).to_string().into(),
+                ..StoredRequest::default()
+            }),
+            retry: random.bool(),
+        },
+    }
+}
+
+fn random_scope(random: &mut fastrand::Rng) -> PauseScope {
+    match random.u8(0..12) {
+        0 => PauseScope::All,
+        1 => PauseScope::Intake,
+        2..=4 => PauseScope::Upstream(random_upstream(random).into()),
+        5..=7 => PauseScope::Api("stock".into()),
+        _ => PauseScope::Key(OrderKey {
+            upstream: "erp".into(),
+            value: ["a", "b", "c"][random.usize(0..3)].into(),
+        }),
     }
 }
 
 fn random_outcome(random: &mut fastrand::Rng, now: u64) -> AttemptOutcome {
     let next = at(now + random.u64(0..20));
-    match random.u8(0..8) {
+    match random.u8(0..11) {
         0..=1 => AttemptOutcome::Delivered(created()),
+        8 => AttemptOutcome::Answered(created()),
+        9 => AttemptOutcome::Forgotten,
+        10 => AttemptOutcome::Lost {
+            at: next,
+            failure: Failure::technical("panic"),
+        },
         2 => AttemptOutcome::Rejected(StoredResponse {
             status: 422,
             ..created()
         }),
         3..=4 => AttemptOutcome::RetryAt {
             at: next,
-            cause: "busy".into(),
+            failure: Failure::technical("busy"),
             counts: random.bool(),
         },
         5 => AttemptOutcome::InDoubt {
             at: next,
-            cause: "reset".into(),
+            failure: Failure::technical("reset"),
         },
         6 => AttemptOutcome::Parked {
-            cause: "nobody knows".into(),
+            failure: Failure::technical("nobody knows"),
         },
         _ => AttemptOutcome::Dead {
-            cause: "used up".into(),
+            failure: Failure::technical("used up"),
+            is_in_doubt: false,
         },
     }
 }

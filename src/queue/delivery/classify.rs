@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{AttemptOutcome, Backoff, Delivery, StoredResponse, after};
+use super::{AttemptOutcome, Backoff, Delivery, Failure, StoredResponse, after};
+use crate::problem::FailureClass;
 
 /// What is known of an attempt besides its end.
 #[derive(Clone, Debug)]
@@ -16,8 +17,7 @@ pub struct Attempt {
     pub deadline: Timestamp,
     /// When the upstream may first have seen the idempotency key.
     pub first_sent: Timestamp,
-    /// How long the upstream honours the key, where it does.
-    pub repeats: Option<Duration>,
+    pub repeats: Repeats,
     /// An earlier attempt may have had its effect.
     pub was_in_doubt: bool,
     /// Closed doors in a row at this upstream before this attempt.
@@ -53,39 +53,70 @@ pub(super) const PARKED: &str =
 /// | 425 | nothing was done | again, counted |
 /// | 401, 403 | the gateway's credentials are refused | again later, not counted; the upstream pauses |
 /// | 409 to a repeat | an earlier attempt is still under way | in doubt |
-/// | 408, other 5xx, broken off | may have been done | in doubt: the same key again while the upstream honours it, else parked |
+/// | 408, other 5xx, broken off | may have been done | in doubt: the same key again while the upstream honours it, or asked by a lookup, else parked |
 /// | everything else | refused | rejected |
 pub fn classify(delivery: Delivery, attempt: &Attempt, now: Timestamp, random: f64) -> (AttemptOutcome, Signal) {
     let (response, retry_after) = match delivery {
         Delivery::Answer { response, retry_after } => (response, retry_after),
-        Delivery::NotSent(cause) => return closed_door(cause, None, Backoff::CLOSED_DOOR, attempt, now, random),
-        Delivery::Broken(cause) => return (in_doubt(cause, attempt, now, random), Signal::Trouble),
+        Delivery::NotSent(cause) => {
+            let failure = Failure::technical(cause);
+            return closed_door(failure, None, Backoff::CLOSED_DOOR, attempt, now, random);
+        }
+        Delivery::Broken(cause) => {
+            return (
+                in_doubt(Failure::technical(cause), attempt, now, random),
+                Signal::Trouble,
+            );
+        }
         Delivery::Withheld { status, note } => {
             return (AttemptOutcome::Delivered(withheld(status, &note)), Signal::Answered);
         }
     };
     let status = response.status;
-    let cause = || format!("the upstream answered {status}");
+    let failure = |class| Failure {
+        class,
+        cause: format!("the upstream answered {status}"),
+    };
+    let (technical, partner) = (failure(FailureClass::Technical), failure(FailureClass::Partner));
     match status {
         200..=299 => (AttemptOutcome::Delivered(response), Signal::Answered),
-        429 => closed_door(cause(), retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
-        503 if retry_after.is_some() => closed_door(cause(), retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
-        401 | 403 => closed_door(cause(), retry_after, Backoff::MESSAGE, attempt, now, random),
-        425 => (again(cause(), attempt, now, random), Signal::Trouble),
+        429 => closed_door(partner, retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
+        503 if retry_after.is_some() => closed_door(technical, retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
+        401 | 403 => closed_door(partner, retry_after, Backoff::MESSAGE, attempt, now, random),
+        425 => (again(technical, attempt, now, random), Signal::Trouble),
         // Nobody but an earlier attempt of ours has sent this key; a first attempt's 409 is a matter of business.
         409 if attempt.was_in_doubt && attempt.number < attempt.max_attempts => {
-            (in_doubt(cause(), attempt, now, random), Signal::Answered)
+            (in_doubt(technical, attempt, now, random), Signal::Answered)
         }
-        408 | 500.. => (in_doubt(cause(), attempt, now, random), Signal::Trouble),
+        408 | 500.. => (in_doubt(technical, attempt, now, random), Signal::Trouble),
         _ => (AttemptOutcome::Rejected(response), Signal::Answered),
     }
 }
 
-/// Whether the upstream will still recognise a repeat at `at`.
-pub(super) fn may_repeat(repeats: Option<Duration>, first_sent: Timestamp, at: Timestamp) -> bool {
-    // A margin for clocks that differ and for the way there.
-    let kept = repeats.map(|retention| retention.saturating_sub((retention / 10).min(Duration::from_mins(1))));
-    kept.is_some_and(|kept| after(first_sent, kept) > at)
+/// What an upstream does with a request it has seen before: how doubt is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// The same idempotency key has one effect, for this long.
+    Honoured { retention: Duration },
+    /// It can be asked whether it did it, this long after the attempt.
+    Lookup { settle: Duration },
+    /// It may do it twice; a person has to find out.
+    Unsafe,
+}
+
+impl Repeats {
+    /// Whether doubt about an attempt first made at `first_sent` can be resolved at `at` without a person.
+    pub(super) fn resolves(self, first_sent: Timestamp, at: Timestamp) -> bool {
+        match self {
+            Self::Honoured { retention } => {
+                // A margin for clocks that differ and for the way there.
+                let kept = retention.saturating_sub((retention / 10).min(Duration::from_mins(1)));
+                after(first_sent, kept) > at
+            }
+            Self::Lookup { .. } => true,
+            Self::Unsafe => false,
+        }
+    }
 }
 
 pub(super) fn exhausted(is_in_doubt: bool, cause: &str) -> String {
@@ -98,7 +129,7 @@ pub(super) fn exhausted(is_in_doubt: bool, cause: &str) -> String {
 }
 
 fn closed_door(
-    cause: String,
+    failure: Failure,
     retry_after: Option<Duration>,
     backoff: Backoff,
     attempt: &Attempt,
@@ -110,39 +141,44 @@ fn closed_door(
     (
         AttemptOutcome::RetryAt {
             at: until.min(attempt.deadline),
-            cause,
+            failure,
             counts: false,
         },
         Signal::Pause { until },
     )
 }
 
-fn again(cause: String, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
+fn again(failure: Failure, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
     if attempt.number >= attempt.max_attempts {
-        return AttemptOutcome::Dead {
-            cause: exhausted(attempt.was_in_doubt, &cause),
-        };
+        return dead(attempt.was_in_doubt, &failure);
     }
     AttemptOutcome::RetryAt {
         at: next(attempt, now, random),
-        cause,
+        failure,
         counts: true,
     }
 }
 
-fn in_doubt(cause: String, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
+fn dead(is_in_doubt: bool, failure: &Failure) -> AttemptOutcome {
+    let failure = Failure {
+        cause: exhausted(is_in_doubt, &failure.cause),
+        class: failure.class,
+    };
+    AttemptOutcome::Dead { failure, is_in_doubt }
+}
+
+fn in_doubt(failure: Failure, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
     let at = next(attempt, now, random);
-    if !may_repeat(attempt.repeats, attempt.first_sent, at) {
+    if !attempt.repeats.resolves(attempt.first_sent, at) {
+        let cause = format!("{}; {PARKED}", failure.cause);
         return AttemptOutcome::Parked {
-            cause: format!("{cause}; {PARKED}"),
+            failure: Failure { cause, ..failure },
         };
     }
     if attempt.number >= attempt.max_attempts {
-        return AttemptOutcome::Dead {
-            cause: exhausted(true, &cause),
-        };
+        return dead(true, &failure);
     }
-    AttemptOutcome::InDoubt { at, cause }
+    AttemptOutcome::InDoubt { at, failure }
 }
 
 /// At the deadline at the latest: there the log ends the message.
@@ -172,7 +208,7 @@ mod tests {
             max_attempts: 5,
             deadline: after(NOW, 3 * DAY),
             first_sent: NOW,
-            repeats: Some(DAY),
+            repeats: Repeats::Honoured { retention: DAY },
             was_in_doubt: false,
             closed_door_failures: 0,
         }
@@ -212,6 +248,9 @@ mod tests {
             AttemptOutcome::InDoubt { .. } => "in doubt",
             AttemptOutcome::Parked { .. } => "parked",
             AttemptOutcome::Dead { .. } => "dead",
+            AttemptOutcome::Answered(_) | AttemptOutcome::Lost { .. } | AttemptOutcome::Forgotten => {
+                unreachable!("no upstream says so")
+            }
         };
         (outcome, signal)
     }
@@ -256,7 +295,7 @@ mod tests {
     #[test]
     fn what_may_have_been_done_is_parked_where_they_are_not() {
         let attempt = Attempt {
-            repeats: None,
+            repeats: Repeats::Unsafe,
             ..first()
         };
         for status in [408, 500, 502, 503, 504] {
@@ -286,7 +325,7 @@ mod tests {
             outcome,
             AttemptOutcome::RetryAt {
                 at,
-                cause: "refused".into(),
+                failure: Failure::technical("refused"),
                 counts: false
             }
         );
@@ -295,7 +334,7 @@ mod tests {
         let long_closed = Attempt {
             closed_door_failures: 1000,
             number: 5,
-            repeats: None,
+            repeats: Repeats::Unsafe,
             ..first()
         };
         assert_eq!(

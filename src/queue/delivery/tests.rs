@@ -13,7 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::*;
 use crate::queue::{
     Lane, MemoryLog, MessageState, OrderKey,
-    conformance::{created, key, message},
+    conformance::{Short as _, cause, created, key, message},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -29,8 +29,12 @@ fn virtual_now() -> Timestamp {
 /// Answers what the script says, in turn, and 201 when it is at its end.
 struct ScriptedCourier {
     script: Mutex<VecDeque<(Duration, Delivery)>>,
-    repeats: Option<Duration>,
+    repeats: Repeats,
+    /// What it says when it is asked.
+    known: Mutex<VecDeque<LookedUp>>,
     is_open: AtomicBool,
+    /// So many attempts break off.
+    panics: AtomicUsize,
     /// What arrived: when, which message, which attempt.
     seen: Mutex<Vec<(Duration, String, u32)>>,
     start: Instant,
@@ -44,8 +48,10 @@ impl ScriptedCourier {
         let script = script.into_iter().map(|delivery| (Duration::ZERO, delivery)).collect();
         Self {
             script: Mutex::new(script),
-            repeats: Some(10 * MINUTE),
+            repeats: Repeats::Honoured { retention: 10 * MINUTE },
+            known: Mutex::default(),
             is_open: AtomicBool::new(true),
+            panics: AtomicUsize::new(0),
             seen: Mutex::default(),
             start: Instant::now(),
             busy: AtomicUsize::new(0),
@@ -87,6 +93,10 @@ impl Courier for ScriptedCourier {
                 .lock()
                 .unwrap()
                 .push((self.start.elapsed(), message.id.clone(), attempt));
+            let breaks = self
+                .panics
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            assert!(breaks.is_err(), "it breaks off");
             assert!(
                 self.keys.lock().unwrap().insert(message.order_key.clone()),
                 "two messages of one key at a time"
@@ -106,7 +116,12 @@ impl Courier for ScriptedCourier {
         })
     }
 
-    fn honours_repeats(&self, _: &str) -> Option<Duration> {
+    fn look_up<'a>(&'a self, _: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>> {
+        let known = self.known.lock().unwrap().pop_front();
+        Box::pin(std::future::ready(known.unwrap_or(LookedUp::NotFound)))
+    }
+
+    fn repeats(&self, _: &NewMessage) -> Repeats {
         self.repeats
     }
 
@@ -168,7 +183,7 @@ impl World {
     async fn admit(&self, number: u8, value: &str) {
         let deadline = after(virtual_now(), HOUR);
         self.log
-            .admit(
+            .put(
                 NewMessage {
                     deadline,
                     ..message(number, value)
@@ -277,7 +292,15 @@ async fn an_unreachable_upstream_is_tried_with_one_message_and_uses_up_none() {
             .all(|pair| pair[1].saturating_sub(pair[0]) <= Duration::from_millis(2100))
     );
     assert!(times[499] > Duration::from_secs(200), "{:?}", times[499]);
-    assert_eq!(world.log.stats(virtual_now()).await.unwrap().delivered, 20);
+    assert_eq!(
+        world
+            .log
+            .stats(virtual_now())
+            .await
+            .unwrap()
+            .in_state(MessageState::Delivered),
+        20
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,7 +337,7 @@ async fn one_upstream_does_not_hold_up_another() {
         order_key: wms,
         ..message(2, "a")
     };
-    world.log.admit(other, virtual_now()).await.unwrap();
+    world.log.put(other, virtual_now()).await.unwrap();
     world.settle().await;
     assert_eq!(world.courier.seen()[..2], ids([1, 2]));
     assert_eq!(world.state(1).await, MessageState::Delivered);
@@ -323,7 +346,7 @@ async fn one_upstream_does_not_hold_up_another() {
 #[tokio::test(start_paused = true)]
 async fn doubt_is_parked_where_repeats_are_not_honoured() {
     let world = World::start(ScriptedCourier {
-        repeats: None,
+        repeats: Repeats::Unsafe,
         ..ScriptedCourier::new([status(504)])
     });
     world.admit(1, "a").await;
@@ -341,12 +364,12 @@ async fn doubt_is_parked_where_repeats_are_not_honoured() {
 #[tokio::test(start_paused = true)]
 async fn a_message_admitted_in_doubt_is_not_sent_where_repeats_are_not_honoured() {
     let world = World::start(ScriptedCourier {
-        repeats: None,
+        repeats: Repeats::Unsafe,
         ..ScriptedCourier::new([])
     });
     world
         .log
-        .admit(
+        .put(
             NewMessage {
                 is_in_doubt: true,
                 ..message(1, "a")
@@ -369,7 +392,7 @@ async fn a_message_admitted_in_doubt_is_repeated_where_repeats_are_honoured() {
         is_in_doubt: true,
         ..message(1, "a")
     };
-    world.log.admit(doubtful, virtual_now()).await.unwrap();
+    world.log.put(doubtful, virtual_now()).await.unwrap();
     world.settle().await;
     assert_eq!(
         (world.courier.seen(), world.state(1).await),
@@ -393,16 +416,53 @@ async fn doubt_that_outlives_the_upstreams_memory_is_parked_without_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_dead_after_its_last_attempt_and_the_next_one_goes() {
+async fn a_message_is_dead_after_its_last_attempt_and_the_next_one_waits_for_a_decision() {
     let world = World::start(ScriptedCourier::new((0..5).map(|_| status(500))));
     world.admit(1, "a").await;
     world.admit(2, "a").await;
     world.settle().await;
     let view = world.log.get("m1").await.unwrap().unwrap();
     assert_eq!((view.state, view.attempts.len()), (MessageState::Dead, 5));
-    let cause = "its attempts are used up, the last one: the upstream answered 500; an attempt may have had its effect";
-    assert_eq!(view.cause.as_deref(), Some(cause));
+    let expected =
+        "its attempts are used up, the last one: the upstream answered 500; an attempt may have had its effect";
+    assert_eq!(cause(&view), Some(expected));
+    assert_eq!(world.state(2).await, MessageState::Queued);
+    let by = crate::queue::conformance::by("jo");
+    world
+        .log
+        .act("m1", crate::queue::Act::Discard, by, virtual_now())
+        .await
+        .unwrap();
+    world.settle().await;
     assert_eq!(world.state(2).await, MessageState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubt_is_resolved_by_asking_where_the_upstream_can_be_asked() {
+    let settle = Duration::from_secs(5);
+    let courier = |known: Vec<LookedUp>| ScriptedCourier {
+        repeats: Repeats::Lookup { settle },
+        known: Mutex::new(known.into()),
+        ..ScriptedCourier::new([status(504)])
+    };
+    // It was done: not sent again, however long it takes to find out.
+    let failed = LookedUp::Failed("refused".into());
+    let world = World::start(courier(vec![failed, LookedUp::Found(created())]));
+    world.admit(1, "a").await;
+    world.settle().await;
+    assert_eq!(
+        (world.courier.seen(), world.state(1).await),
+        (ids([1]), MessageState::Delivered)
+    );
+
+    // It was not: that counts only when a slow attempt has had its time.
+    let world = World::start(courier(vec![]));
+    world.admit(1, "a").await;
+    world.settle().await;
+    let seen = world.courier.seen();
+    assert_eq!((seen.len(), world.state(1).await), (2, MessageState::Delivered));
+    let times = world.courier.times();
+    assert!(times[1] >= times[0] + settle, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,18 +491,30 @@ async fn an_attempt_without_end_is_cut_within_its_lease_and_in_doubt() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_panics_leaves_its_message_in_doubt_and_the_loop_alive() {
     let world = World::start(ScriptedCourier::new([]));
-    // The courier insists on one message per key at a time.
-    world.courier.keys.lock().unwrap().insert(key("a"));
+    world.courier.panics.store(1, Ordering::Relaxed);
     world.admit(1, "a").await;
     sleep(Duration::from_millis(50)).await;
-    world.courier.keys.lock().unwrap().clear();
     world.admit(2, "b").await;
     sleep(Duration::from_millis(50)).await;
     assert_eq!(world.state(2).await, MessageState::Delivered);
-    sleep(LEASE + SWEEP_INTERVAL * 2).await;
+    world.settle().await;
     assert_eq!(
         (world.courier.seen().len(), world.state(1).await),
         (3, MessageState::Delivered)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_breaks_its_delivery_twice_is_parked() {
+    let world = World::start(ScriptedCourier::new([]));
+    world.courier.panics.store(2, Ordering::Relaxed);
+    world.admit(1, "a").await;
+    world.settle().await;
+    let view = world.log.get("m1").await.unwrap().unwrap();
+    assert_eq!((view.state, world.courier.seen().len()), (MessageState::Parked, 2));
+    assert!(
+        cause(&view).unwrap().starts_with("its delivery broke off twice"),
+        "{view:?}"
     );
 }
 
@@ -455,7 +527,7 @@ async fn urgent_messages_overtake_other_keys() {
             lane,
             ..message(number, &number.to_string())
         };
-        world.log.admit(new, virtual_now()).await.unwrap();
+        world.log.put(new, virtual_now()).await.unwrap();
     }
     world.settle().await;
     assert_eq!(world.courier.seen()[0].0, "m4");

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::queue::{Lane, MessageState};
+use crate::{
+    problem::FailureClass,
+    queue::{HeadOfLine, Lane, MessageState},
+};
 
 /// A time, as microseconds since 1970.
 pub(super) struct Micros(pub(super) Timestamp);
@@ -48,11 +51,33 @@ impl ToSql for MessageState {
 
 impl FromSql for MessageState {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::named(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for HeadOfLine {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.name().into())
+    }
+}
+
+impl FromSql for HeadOfLine {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let name = value.as_str()?;
-        Self::ALL
-            .into_iter()
-            .find(|state| state.name() == name)
-            .ok_or(FromSqlError::InvalidType)
+        let known = Self::ALL.into_iter().find(|policy| policy.name() == name);
+        known.ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for FailureClass {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+impl FromSql for FailureClass {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::named(value.as_str()?).ok_or(FromSqlError::InvalidType)
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The layout this release writes. Each older one has a step in [`migrate`].
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// Marks the file as a queue's store: "CDKQ".
 const APPLICATION: i64 = 0x4344_4B51;
@@ -17,7 +17,7 @@ pub(super) const PAGE_BYTES: i64 = 4096;
 /// Bodies are apart, so that the pages with what is searched stay dense. `head` has one row for each order key that is
 /// held: its first message, its most urgent lane, and when that message is due (null while it is leased or parked).
 /// Times are microseconds since 1970.
-const LAYOUT_1: &str = "
+pub(super) const LAYOUT_1: &str = "
 CREATE TABLE message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -91,6 +91,84 @@ CREATE TABLE head (
 CREATE INDEX head_ready ON head (upstream, lane, ready_at, seq) WHERE ready_at IS NOT NULL;
 ";
 
+/// Decisions of persons, pauses, the audit log, and turns of channels. What was dead before has let go of its key.
+///
+/// `deadline` and `max_attempts` stay as admitted; `due_by` and `attempts_allowed` move when a person has a message tried
+/// again. Bodies may be sealed, by the key of that id.
+const LAYOUT_2: &str = "
+ALTER TABLE message ADD COLUMN head_of_line TEXT NOT NULL DEFAULT 'skip';
+ALTER TABLE message ADD COLUMN synchronous INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN breaks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN last_sent INTEGER;
+ALTER TABLE message ADD COLUMN due_by INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN attempts_allowed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN class TEXT;
+UPDATE message SET due_by = deadline, attempts_allowed = max_attempts, last_sent = first_sent;
+UPDATE message SET class = CASE WHEN EXISTS (SELECT 1 FROM response WHERE response.seq = message.seq)
+    THEN 'business' ELSE 'technical' END WHERE cause IS NOT NULL;
+DROP INDEX message_order;
+DROP INDEX message_lane;
+DROP INDEX message_deadline;
+DROP INDEX message_state;
+CREATE INDEX message_order ON message (order_value, upstream, lane, seq) WHERE holds = 1;
+CREATE INDEX message_deadline ON message (due_by) WHERE next_at IS NOT NULL;
+CREATE INDEX message_state ON message (state, seq);
+ALTER TABLE request ADD COLUMN key_id TEXT;
+ALTER TABLE response ADD COLUMN key_id TEXT;
+
+CREATE TABLE former_request (
+    seq INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+    edition INTEGER NOT NULL,
+    method TEXT NOT NULL,
+    path_and_query TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL,
+    key_id TEXT,
+    PRIMARY KEY (seq, edition)
+) STRICT;
+
+DROP TABLE head;
+CREATE TABLE head (
+    upstream TEXT NOT NULL,
+    order_value TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    api TEXT NOT NULL,
+    ready_at INTEGER,
+    PRIMARY KEY (upstream, order_value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX head_ready ON head (upstream, lane, channel, api, ready_at, seq) WHERE ready_at IS NOT NULL;
+INSERT INTO head (upstream, order_value, seq, lane, channel, api, ready_at)
+    SELECT upstream, order_value, min(seq), lane, channel, api, next_at FROM message WHERE holds = 1
+    GROUP BY upstream, order_value;
+UPDATE head SET lane = (SELECT min(lane) FROM message WHERE message.upstream = head.upstream
+    AND message.order_value = head.order_value AND holds = 1);
+
+CREATE TABLE pause (
+    scope TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    act TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    previous BLOB NOT NULL,
+    digest BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_subject ON audit (subject);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
+";
+
 /// The one connection that writes.
 pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Store {
@@ -144,15 +222,18 @@ fn configure(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
 }
 
+/// One step for each layout, each in a transaction of its own: a crash in between leaves a layout that is known.
 fn migrate(connection: &Connection, layout: i64) -> rusqlite::Result<()> {
-    if layout < 1 {
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             {LAYOUT_1}
-             PRAGMA application_id = {APPLICATION};
-             PRAGMA user_version = 1;
-             COMMIT;"
-        ))?;
+    for (number, step) in (1..).zip([LAYOUT_1, LAYOUT_2]) {
+        if layout < number {
+            connection.execute_batch(&format!(
+                "BEGIN IMMEDIATE;
+                 {step}
+                 PRAGMA application_id = {APPLICATION};
+                 PRAGMA user_version = {number};
+                 COMMIT;"
+            ))?;
+        }
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::queue::{
-    LogError, MessageState, StoredRequest,
-    conformance::{admit, at, attempt, claim, claim_one, created, key, message},
+    LogError, MessageState, NewMessage, StoredRequest,
+    conformance::{Short as _, admit, at, attempt, claim, claim_one, created, key, message},
 };
 
 const QUOTA: u64 = 16 << 20;
@@ -115,7 +115,91 @@ fn a_store_of_a_newer_release_is_left_alone() {
         .pragma_update(None, "user_version", 7)
         .unwrap();
     let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{error}");
+}
+
+/// A store as the first release left it: one message waits, one is dead, one was under way.
+fn write_first_layout(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(schema::LAYOUT_1).unwrap();
+    connection
+        .execute_batch("PRAGMA application_id = 0x43444B51; PRAGMA user_version = 1;")
+        .unwrap();
+    for (number, value, state, holds, cause) in [
+        (1_u8, "a", "dead", 0, Some("the upstream rejected it with 422")),
+        (2, "a", "waiting", 1, None),
+        (3, "b", "attempting", 1, None),
+        (4, "a", "waiting", 1, None),
+    ] {
+        let lease = (state == "attempting").then_some(at(99).as_microsecond());
+        connection
+            .execute(
+                "INSERT INTO message VALUES (?1, ?2, ?3, ?3, 'orders', 'createOrder', '1', 'shop', 'erp', ?4, ?10,
+                    'order', ?4, ?5, '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', ?6, 5, ?7, ?8, 0,
+                    1, ?9, ?9, ?9, NULL, ?11, 1, ?12)",
+                rusqlite::params![
+                    number,
+                    format!("m{number}"),
+                    [number; 32],
+                    value,
+                    format!("c{number}"),
+                    at(86_400).as_microsecond(),
+                    state,
+                    holds,
+                    at(u64::from(number)).as_microsecond(),
+                    // The last one is urgent, and its key with it.
+                    i32::from(number != 4),
+                    cause,
+                    lease
+                ],
+            )
+            .unwrap();
+        connection
+            .execute(
+                "INSERT INTO request VALUES (?1, 'POST', '/orders?dry=0', ?2, x'', ?3)",
+                rusqlite::params![number, format!("k{number}"), format!("{{\"n\":{number}}}").as_bytes()],
+            )
+            .unwrap();
+    }
+    connection
+        .execute("INSERT INTO response VALUES (1, 422, x'', x'')", [])
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_release_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_first_layout(&folder.path().join("queue.db"));
+    let log = open(folder.path());
+    let dead = log.get("m1").await.unwrap().unwrap();
+    assert_eq!((dead.state, dead.deadline), (MessageState::Dead, at(86_400)));
+    assert_eq!(dead.failure.unwrap().class, crate::problem::FailureClass::Business);
+    assert_eq!(log.get("m3").await.unwrap().unwrap().state, MessageState::InDoubt);
+    // What was dead had let go of its key, and does so still.
+    assert_eq!((log.depth(&key("a")), log.depth(&key("b"))), (2, 1));
+    let claimed = claim(&log, 9, 100).await;
+    let ids: Vec<_> = claimed.iter().map(|claimed| claimed.message.id.as_str()).collect();
+    assert_eq!(ids, ["m2", "m3"]);
+    assert_eq!(&claimed[0].message.request.body[..], b"{\"n\":2}");
+    assert_eq!(
+        (claimed[0].message.max_attempts, claimed[0].message.deadline),
+        (5, at(86_400))
+    );
+    drop(log);
+    open(folder.path());
+}
+
+#[test]
+fn the_audit_log_cannot_be_rewritten_by_a_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = schema::open(&folder.path().join("queue.db"), QUOTA).unwrap();
+    connection
+        .execute_batch("INSERT INTO audit VALUES (1, 0, 'jo', 'discard', 'm1', '', '', x'', x'')")
+        .unwrap();
+    for statement in ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"] {
+        let error = connection.execute(statement, []).unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
 }
 
 #[test]
@@ -165,7 +249,7 @@ async fn a_full_log_refuses_drains_and_takes_messages_again() {
     let folder = tempfile::tempdir().unwrap();
     let log = SqliteLog::open(folder.path(), 1 << 20).unwrap();
     let mut stored = 0;
-    while log.admit(bulky(stored), at(0)).await != Err(LogError::Full) {
+    while log.put(bulky(stored), at(0)).await != Err(LogError::Full) {
         stored += 1;
     }
     assert!((30..=60).contains(&stored), "{stored}");
@@ -178,9 +262,12 @@ async fn a_full_log_refuses_drains_and_takes_messages_again() {
             .await
             .unwrap();
     }
-    assert_eq!(log.stats(at(3)).await.unwrap().delivered, u64::from(stored));
+    assert_eq!(
+        log.stats(at(3)).await.unwrap().in_state(MessageState::Delivered),
+        u64::from(stored)
+    );
     assert_eq!(log.health(), Health::Ok);
-    log.admit(bulky(stored), at(3)).await.unwrap();
+    log.put(bulky(stored), at(3)).await.unwrap();
 }
 
 #[tokio::test]
@@ -194,14 +281,10 @@ async fn what_does_not_fit_does_not_take_its_group_with_it() {
         },
         ..bulky(2)
     };
-    let (first, second, third) = tokio::join!(
-        log.admit(bulky(1), at(0)),
-        log.admit(huge, at(0)),
-        log.admit(bulky(3), at(0))
-    );
+    let (first, second, third) = tokio::join!(log.put(bulky(1), at(0)), log.put(huge, at(0)), log.put(bulky(3), at(0)));
     assert_eq!(
         (first, second, third),
-        (Ok(Admitted::New), Err(LogError::Full), Ok(Admitted::New))
+        (Ok(Admitted::New(None)), Err(LogError::Full), Ok(Admitted::New(None)))
     );
 
     // A response is not refused for the quota's last tenth, but it cannot go beyond the quota either.
@@ -229,14 +312,14 @@ async fn a_store_that_failed_acknowledges_nothing_any_more() {
     let path = folder.path().join("queue.db");
     let vandal = Connection::open(&path).unwrap();
     vandal.execute_batch("ALTER TABLE request RENAME TO elsewhere").unwrap();
-    let poisoned = log.admit(message(2, "a"), at(1)).await;
+    let poisoned = log.put(message(2, "a"), at(1)).await;
     assert!(matches!(poisoned, Err(LogError::Poisoned(_))), "{poisoned:?}");
     assert!(matches!(log.health(), Health::Poisoned(_)));
 
     // Even when the cause is gone: what the process believes may no longer be what is on disk.
     vandal.execute_batch("ALTER TABLE elsewhere RENAME TO request").unwrap();
     drop(vandal);
-    assert_eq!(log.admit(message(3, "b"), at(1)).await.err(), poisoned.clone().err());
+    assert_eq!(log.put(message(3, "b"), at(1)).await.err(), poisoned.clone().err());
     assert_eq!(log.find([1; 32]).await.err(), poisoned.clone().err());
     assert_eq!(log.sweep(DAY, at(1)).await.err(), poisoned.err());
     drop(log);
@@ -244,7 +327,10 @@ async fn a_store_that_failed_acknowledges_nothing_any_more() {
     let log = open(folder.path());
     assert_eq!(log.health(), Health::Ok);
     assert_eq!(
-        (log.stats(at(1)).await.unwrap().waiting[1].1, log.depth(&key("a"))),
+        (
+            log.stats(at(1)).await.unwrap().waiting(crate::queue::Lane::Standard),
+            log.depth(&key("a"))
+        ),
         (1, 1)
     );
     admit(&log, 2, "a", 2).await;
@@ -263,7 +349,7 @@ async fn a_broken_page_poisons_the_log() {
         Err(error) => assert!(matches!(error, OpenError::Store { .. }), "{error}"),
         Ok(log) => {
             assert!(matches!(
-                log.admit(message(1, "a"), at(0)).await,
+                log.put(message(1, "a"), at(0)).await,
                 Err(LogError::Poisoned(_))
             ));
             assert!(matches!(log.health(), Health::Poisoned(_)));
@@ -276,12 +362,12 @@ async fn a_dropped_call_is_done_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
     {
-        let call = log.admit(message(1, "a"), at(0));
+        let call = log.put(message(1, "a"), at(0));
         tokio::pin!(call);
         // Polled once: handed to the writer, then forgotten.
         assert!(std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_pending())).await);
     }
-    let Ok(Admitted::Replay(view)) = log.admit(message(1, "a"), at(1)).await else {
+    let Ok(Admitted::Replay(view)) = log.put(message(1, "a"), at(1)).await else {
         panic!("it was not stored")
     };
     assert_eq!((view.state, view.admitted), (MessageState::Queued, at(0)));

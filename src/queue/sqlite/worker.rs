@@ -1,11 +1,12 @@
 //! The threads that talk to `SQLite`: jobs in, answers out, one commit for many jobs.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher as _, RandomState},
     io, mem,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -14,7 +15,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::write::Writer;
-use crate::queue::{Health, LogError, LogFuture, OrderKey};
+use crate::queue::{Gate, Group, Health, LogError, LogFuture, OrderKey, Pause, PauseScope, Room};
 
 /// At most so many jobs, or so many bytes of bodies, are in one commit.
 const GROUP_JOBS: usize = 512;
@@ -140,7 +141,7 @@ impl<C, T: Send, F: FnMut(&mut C) -> Result<T, Failure> + Send> Job<C> for Task<
     }
 }
 
-type Group = Vec<Box<dyn Job<Writer>>>;
+type Batch = Vec<Box<dyn Job<Writer>>>;
 
 /// The writer thread.
 pub(super) fn write(mut writer: Writer, mut jobs: Jobs<Writer>, facts: &Facts) {
@@ -157,7 +158,7 @@ pub(super) fn write(mut writer: Writer, mut jobs: Jobs<Writer>, facts: &Facts) {
     }
 }
 
-fn commit(writer: &mut Writer, mut group: Group, facts: &Facts) {
+fn commit(writer: &mut Writer, mut group: Batch, facts: &Facts) {
     if let Err(error) = facts.trusted() {
         return answer(group, Some(&error));
     }
@@ -180,7 +181,7 @@ fn commit(writer: &mut Writer, mut group: Group, facts: &Facts) {
     }
 }
 
-fn transact(writer: &mut Writer, group: &mut Group) -> rusqlite::Result<()> {
+fn transact(writer: &mut Writer, group: &mut Batch) -> rusqlite::Result<()> {
     writer.begin()?;
     let done = group
         .iter_mut()
@@ -192,7 +193,7 @@ fn transact(writer: &mut Writer, group: &mut Group) -> rusqlite::Result<()> {
     done
 }
 
-fn answer(group: Group, failure: Option<&LogError>) {
+fn answer(group: Batch, failure: Option<&LogError>) {
     for job in group {
         job.answer(failure.cloned());
     }
@@ -219,28 +220,90 @@ pub(super) fn read(mut connection: Connection, mut jobs: Jobs<Connection>, facts
 
 /// What is known without asking the store.
 pub(super) struct Facts {
-    depths: RwLock<HashMap<OrderKey, usize>>,
+    /// Messages that hold an order key, by the key's hash: keys are many, and a key that shares its hash with another
+    /// is merely thought to be held as long as that one is.
+    depths: RwLock<HashMap<u64, u32>>,
+    hasher: RandomState,
+    groups: RwLock<HashMap<Group, u64>>,
+    pauses: RwLock<BTreeMap<PauseScope, Pause>>,
     /// Messages in the store, finished ones included.
     stored: AtomicI64,
+    admitted: AtomicU64,
+    used: AtomicU64,
+    quota: u64,
     is_full: AtomicBool,
     poison: OnceLock<String>,
     changed: Arc<Notify>,
+    moved: Arc<Notify>,
 }
 
 impl Facts {
-    pub(super) fn new(depths: HashMap<OrderKey, usize>, stored: i64, is_full: bool) -> Self {
+    pub(super) fn new(quota: u64, pauses: BTreeMap<PauseScope, Pause>) -> Self {
         Self {
-            depths: RwLock::new(depths),
-            stored: AtomicI64::new(stored),
-            is_full: AtomicBool::new(is_full),
+            depths: RwLock::default(),
+            hasher: RandomState::new(),
+            groups: RwLock::default(),
+            pauses: RwLock::new(pauses),
+            stored: AtomicI64::new(0),
+            admitted: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            quota,
+            is_full: AtomicBool::new(false),
             poison: OnceLock::new(),
             changed: Arc::default(),
+            moved: Arc::default(),
         }
     }
 
-    pub(super) fn depth(&self, key: &OrderKey) -> usize {
+    pub(super) fn gate(&self, api: &str, key: &OrderKey) -> Gate {
         let depths = self.depths.read().unwrap_or_else(PoisonError::into_inner);
-        depths.get(key).copied().unwrap_or(0)
+        if let Some(depth) = depths.get(&self.hasher.hash_one(key)) {
+            return Gate::Behind(u64::from(*depth));
+        }
+        drop(depths);
+        let pauses = self.pauses.read().unwrap_or_else(PoisonError::into_inner);
+        if pauses.keys().any(|scope| scope.covers(api, key)) {
+            return Gate::Paused;
+        }
+        Gate::Open
+    }
+
+    pub(super) fn deepen(&self, key: &OrderKey, change: i32) {
+        let mut depths = self.depths.write().unwrap_or_else(PoisonError::into_inner);
+        self.change(&mut depths, key, change);
+    }
+
+    fn change(&self, depths: &mut HashMap<u64, u32>, key: &OrderKey, change: i32) {
+        let hash = self.hasher.hash_one(key);
+        let depth = depths.get(&hash).copied().unwrap_or(0).saturating_add_signed(change);
+        if depth == 0 {
+            depths.remove(&hash);
+        } else {
+            depths.insert(hash, depth);
+        }
+    }
+
+    pub(super) fn count(&self, is_meant: impl Fn(&Group) -> bool) -> u64 {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups
+            .iter()
+            .filter(|(group, _)| is_meant(group))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    pub(super) fn groups(&self) -> BTreeMap<Group, u64> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.iter().map(|(group, count)| (group.clone(), *count)).collect()
+    }
+
+    pub(super) fn room(&self) -> Room {
+        Room {
+            admitted: self.admitted.load(Ordering::Relaxed),
+            used: self.used.load(Ordering::Relaxed),
+            // The last tenth is for finishing what is there.
+            quota: self.quota / 10 * 9,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -251,6 +314,10 @@ impl Facts {
         Arc::clone(&self.changed)
     }
 
+    pub(super) fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
+    }
+
     pub(super) fn trusted(&self) -> Result<(), LogError> {
         self.poison
             .get()
@@ -258,30 +325,47 @@ impl Facts {
     }
 
     pub(super) fn health(&self) -> Health {
+        let is_draining = || {
+            let pauses = self.pauses.read().unwrap_or_else(PoisonError::into_inner);
+            pauses.contains_key(&PauseScope::Intake)
+        };
         match self.poison.get() {
             Some(cause) => Health::Poisoned(cause.clone()),
             None if self.is_full.load(Ordering::Relaxed) => Health::Full,
+            None if is_draining() => Health::Draining,
             None => Health::Ok,
         }
     }
 
     /// Takes over what a commit changed.
-    fn apply(&self, writer: &mut Writer) {
-        let changes = mem::take(&mut writer.changes);
+    pub(super) fn apply(&self, writer: &mut Writer) {
+        let changes = writer.take_changes();
         if !changes.depths.is_empty() {
             let mut depths = self.depths.write().unwrap_or_else(PoisonError::into_inner);
-            for (key, change) in changes.depths {
-                let depth = depths.get(&key).copied().unwrap_or(0).saturating_add_signed(change);
-                if depth == 0 {
-                    depths.remove(&key);
+            for (key, change) in &changes.depths {
+                self.change(&mut depths, key, *change);
+            }
+        }
+        if !changes.groups.is_empty() {
+            let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+            for (group, change) in changes.groups {
+                self.stored.fetch_add(change, Ordering::AcqRel);
+                let count = groups.get(&group).copied().unwrap_or(0).saturating_add_signed(change);
+                if count == 0 {
+                    groups.remove(&group);
                 } else {
-                    depths.insert(key, depth);
+                    groups.insert(group, count);
                 }
             }
         }
-        self.stored.fetch_add(changes.stored, Ordering::AcqRel);
+        if let Some(pauses) = changes.pauses {
+            *self.pauses.write().unwrap_or_else(PoisonError::into_inner) = pauses;
+        }
+        self.admitted.fetch_add(changes.admitted, Ordering::Relaxed);
+        self.used.store(writer.bytes_used(), Ordering::Relaxed);
         self.is_full
             .store(writer.is_full(self.is_full.load(Ordering::Relaxed)), Ordering::Relaxed);
+        self.moved.notify_waiters();
         if changes.wakes {
             self.changed.notify_one();
         }
@@ -294,6 +378,7 @@ impl Facts {
             error.to_string()
         });
         self.changed.notify_one();
+        self.moved.notify_waiters();
         LogError::Poisoned(cause.clone())
     }
 }

@@ -1,6 +1,13 @@
-//! What changes the store: the state machine of a message, in SQL.
+//! What changes the store: each change of a message's standing, and what follows from it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod acts;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -8,12 +15,17 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::{
     codec::{Micros, encode_headers},
     read,
+    row::{Known, Whole, columns, more_columns},
     schema::{PAGE_BYTES, pragma},
     worker::{Facts, Failure},
 };
-use crate::queue::{
-    Admitted, AttemptOutcome, Claimed, LOST_ATTEMPT, Lane, Lease, LogError, MessageState, NewMessage, OrderKey,
-    StoredResponse, SweepReport, after, expiry_cause, lanes::Wheel,
+use crate::{
+    audit,
+    queue::{
+        Admission, Admitted, AttemptOutcome, Claimed, EndedAttempt, Group, Lane, Lease, LogError, MessageState,
+        NewMessage, OrderKey, Pause, PauseScope, Standing, StoredRequest, StoredResponse, SweepReport, after,
+        lanes::{Ready, Wheel},
+    },
 };
 
 /// At most so many messages are ended, and so many forgotten, by one sweep: others wait meanwhile.
@@ -39,7 +51,10 @@ pub(super) fn size(message: &NewMessage) -> usize {
 /// The writing connection, with what lives as long as it.
 pub(super) struct Writer {
     connection: Connection,
+    facts: Arc<Facts>,
     wheels: HashMap<String, Wheel>,
+    pauses: BTreeMap<PauseScope, Pause>,
+    audit: audit::Head,
     quota: i64,
     /// Bytes that new messages may still take.
     room: i64,
@@ -50,8 +65,11 @@ pub(super) struct Writer {
 /// What others may see once the transaction is committed.
 #[derive(Default)]
 pub(super) struct Changes {
-    pub(super) depths: Vec<(OrderKey, isize)>,
-    pub(super) stored: i64,
+    pub(super) depths: Vec<(OrderKey, i32)>,
+    pub(super) groups: HashMap<Group, i64>,
+    pub(super) admitted: u64,
+    /// What is held back, where that changed.
+    pub(super) pauses: Option<BTreeMap<PauseScope, Pause>>,
     /// Something may be due earlier than before.
     pub(super) wakes: bool,
 }
@@ -59,9 +77,14 @@ pub(super) struct Changes {
 impl Writer {
     pub(super) fn open(connection: Connection, max_bytes: u64) -> rusqlite::Result<(Self, Arc<Facts>)> {
         let quota = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        let pauses = read::pauses(&connection)?;
+        let facts = Arc::new(Facts::new(max_bytes, pauses.clone()));
         let mut writer = Self {
+            audit: read::audit_head(&connection)?,
             connection,
+            facts: Arc::clone(&facts),
             wheels: HashMap::new(),
+            pauses,
             quota,
             room: 0,
             changes: Changes::default(),
@@ -70,12 +93,9 @@ impl Writer {
         writer.void_leases(None, |admitted| admitted)?;
         writer.commit()?;
         writer.changes = Changes::default();
-        let facts = Facts::new(
-            writer.depths()?,
-            writer.count("SELECT count(*) FROM message")?,
-            writer.is_full(false),
-        );
-        Ok((writer, Arc::new(facts)))
+        writer.count_all()?;
+        facts.apply(&mut writer);
+        Ok((writer, facts))
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
@@ -85,16 +105,24 @@ impl Writer {
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        let used = pragma(&self.connection, "page_count")? - pragma(&self.connection, "freelist_count")?;
         // The last tenth is kept for finishing what is there.
-        self.room = self.quota / 10 * 9 - used * PAGE_BYTES;
+        self.room = self.quota / 10 * 9 - self.used()?;
         Ok(())
+    }
+
+    fn used(&self) -> rusqlite::Result<i64> {
+        let used = pragma(&self.connection, "page_count")? - pragma(&self.connection, "freelist_count")?;
+        Ok(used * PAGE_BYTES)
     }
 
     /// Errors are passed over: `SQLite` may have rolled back by itself, and if it has not, the next `begin` fails.
     pub(super) fn roll_back(&mut self) {
         self.changes = Changes::default();
         let _ = self.connection.execute_batch("ROLLBACK");
+        if let (Ok(pauses), Ok(head)) = (read::pauses(&self.connection), read::audit_head(&self.connection)) {
+            self.pauses = pauses;
+            self.audit = head;
+        }
     }
 
     /// A store that was full is so until a twentieth of its quota is free again.
@@ -107,50 +135,107 @@ impl Writer {
             }
     }
 
-    pub(super) fn admit(&mut self, message: &NewMessage, now: Timestamp) -> Result<Admitted, Failure> {
+    /// Bytes that are in use.
+    pub(super) fn bytes_used(&self) -> u64 {
+        u64::try_from(self.quota / 10 * 9 - self.room).unwrap_or(0)
+    }
+
+    pub(super) fn admit(&mut self, admission: &Admission, now: Timestamp) -> Result<Admitted, Failure> {
+        let message = &admission.message;
         if let Some(known) = self.known(message)? {
             return Ok(known);
         }
+        if self.pauses.contains_key(&PauseScope::Intake) {
+            return Err(LogError::Draining.into());
+        }
+        self.check_limits(admission)?;
         let size = i64::try_from(size(message)).unwrap_or(i64::MAX);
         if size > self.room {
             return Err(LogError::Full.into());
         }
+        let until = match admission.attempt {
+            Some(length) if !self.is_held(&message.order_key)? => Some(after(now, length)),
+            _ => None,
+        };
         self.room -= size;
-        self.insert(message, now)?;
-        self.refresh(&message.order_key)?;
-        self.changes.depths.push((message.order_key.clone(), 1));
-        self.changes.stored += 1;
-        self.changes.wakes = true;
-        Ok(Admitted::New)
+        let standing = Standing::admitted(message, until, now);
+        let seq = self.insert(message, true, now, &standing)?;
+        if until.is_some() {
+            self.started(seq, standing.attempts, now)?;
+        }
+        self.changes.admitted += 1;
+        let lease = until.map(|_| Lease {
+            id: message.id.clone(),
+            epoch: standing.epoch,
+        });
+        Ok(Admitted::New(lease))
     }
 
     fn known(&self, message: &NewMessage) -> rusqlite::Result<Option<Admitted>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT * FROM message WHERE scope = ?1 OR id = ?2")?;
-        let known = statement.query_row(params![message.scope, message.id], |row| {
-            let is_same = row.get::<_, [u8; 32]>("scope")? == message.scope
-                && row.get::<_, [u8; 32]>("fingerprint")? == message.fingerprint;
-            if !is_same {
-                return Ok(Admitted::Mismatch);
-            }
-            Ok(Admitted::Replay(Box::new(read::view(&self.connection, row)?)))
-        });
-        known.optional()
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            more_columns!(),
+            " FROM message WHERE scope = ?1 OR message.id = ?2"
+        ))?;
+        let known = statement
+            .query_row(params![message.scope, message.id], Whole::read)
+            .optional()?;
+        let Some(known) = known else { return Ok(None) };
+        let is_same = known.message.scope == message.scope && known.message.fingerprint == message.fingerprint;
+        Ok(Some(if is_same {
+            Admitted::Replay(Box::new(read::view(&self.connection, &known)?))
+        } else {
+            Admitted::Mismatch
+        }))
     }
 
-    fn insert(&self, message: &NewMessage, now: Timestamp) -> rusqlite::Result<()> {
-        let state = if message.is_in_doubt {
-            MessageState::InDoubt
-        } else {
-            MessageState::Queued
-        };
+    fn check_limits(&self, admission: &Admission) -> Result<(), LogError> {
+        let (message, limits) = (&admission.message, &admission.limits);
+        let is_of_api = |group: &Group| group.holds && group.api == message.api;
+        if let Some(max) = limits.api
+            && self.count(is_of_api) >= max
+        {
+            return Err(LogError::TooMany(format!("API {}", message.api)));
+        }
+        if let Some(max) = limits.channel
+            && self.count(|group| is_of_api(group) && group.channel == message.channel) >= max
+        {
+            return Err(LogError::TooMany(format!("channel {}", message.channel)));
+        }
+        Ok(())
+    }
+
+    /// Messages in groups, those of the open transaction included.
+    fn count(&self, is_meant: impl Fn(&Group) -> bool) -> u64 {
+        let pending = self.changes.groups.iter().filter(|(group, _)| is_meant(group));
+        let pending: i64 = pending.map(|(_, change)| change).sum();
+        self.facts.count(is_meant).saturating_add_signed(pending)
+    }
+
+    fn is_held(&self, key: &OrderKey) -> rusqlite::Result<bool> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT 1 FROM head WHERE upstream = ?1 AND order_value = ?2")?;
+        statement.exists([&key.upstream, &key.value])
+    }
+
+    /// Writes a message with all that follows from it. Returns its place.
+    fn insert(
+        &mut self,
+        message: &NewMessage,
+        has_request: bool,
+        admitted: Timestamp,
+        standing: &Standing,
+    ) -> rusqlite::Result<i64> {
+        let holds = standing.holds_key(message.head_of_line);
         self.execute(
             "INSERT INTO message (id, scope, fingerprint, api, operation, version, channel, upstream, order_value,
-                lane, transaction_type, transaction_key, correlation, traceparent, deadline, max_attempts, state, holds,
-                in_doubt, attempts, first_sent, admitted, next_at, epoch)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0, ?20, ?21,
-                ?21, 0)",
+                lane, head_of_line, transaction_type, transaction_key, correlation, traceparent, deadline,
+                max_attempts, synchronous, admitted, state, holds, in_doubt, attempts, attempts_allowed, breaks,
+                first_sent, last_sent, next_at, due_by, finished, class, cause, epoch, lease_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
             params![
                 message.id,
                 message.scope,
@@ -162,25 +247,59 @@ impl Writer {
                 message.order_key.upstream,
                 message.order_key.value,
                 message.lane,
+                message.head_of_line,
                 message.transaction.as_ref().map(|(kind, _)| kind),
                 message.transaction.as_ref().map(|(_, key)| key),
                 message.correlation,
                 message.traceparent,
                 Micros(message.deadline),
                 message.max_attempts,
-                state,
-                state.holds_key(),
-                message.is_in_doubt,
-                message.is_in_doubt.then_some(Micros(now)),
-                Micros(now),
+                message.is_synchronous,
+                Micros(admitted),
+                standing.state,
+                holds,
+                standing.is_in_doubt,
+                standing.attempts,
+                standing.max_attempts,
+                standing.breaks,
+                standing.first_sent.map(Micros),
+                standing.last_sent.map(Micros),
+                standing.next_attempt.map(Micros),
+                Micros(standing.deadline),
+                standing.finished.map(Micros),
+                standing.failure.as_ref().map(|failure| failure.class),
+                standing.failure.as_ref().map(|failure| &failure.cause),
+                standing.epoch.cast_signed(),
+                standing.leased_until.map(Micros),
             ],
         )?;
-        let request = &message.request;
+        let seq = self.connection.last_insert_rowid();
+        if has_request {
+            self.insert_request(seq, &message.request)?;
+        }
+        if holds {
+            self.append_to_key(seq, message, standing)?;
+            self.changes.depths.push((message.order_key.clone(), 1));
+        }
+        let group = Group {
+            upstream: message.order_key.upstream.clone(),
+            api: message.api.clone(),
+            channel: message.channel.clone(),
+            lane: message.lane,
+            state: standing.state,
+            holds,
+        };
+        *self.changes.groups.entry(group).or_default() += 1;
+        self.changes.wakes = true;
+        Ok(seq)
+    }
+
+    fn insert_request(&self, seq: i64, request: &StoredRequest) -> rusqlite::Result<()> {
         self.execute(
-            "INSERT INTO request (seq, method, path_and_query, idempotency_key, headers, body)
+            "INSERT OR REPLACE INTO request (seq, method, path_and_query, idempotency_key, headers, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
-                self.connection.last_insert_rowid(),
+                seq,
                 request.method,
                 request.path_and_query,
                 request.idempotency_key,
@@ -188,6 +307,30 @@ impl Writer {
                 &request.body[..],
             ],
         )
+    }
+
+    /// A key's last message: either it is its first too, or it may make the key more urgent.
+    fn append_to_key(&self, seq: i64, message: &NewMessage, standing: &Standing) -> rusqlite::Result<()> {
+        let ready_at = standing.ready_at().filter(|_| !self.is_key_paused(&message.order_key));
+        self.execute(
+            "INSERT INTO head (upstream, order_value, seq, lane, channel, api, ready_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (upstream, order_value) DO UPDATE SET lane = excluded.lane WHERE excluded.lane < lane",
+            params![
+                message.order_key.upstream,
+                message.order_key.value,
+                seq,
+                message.lane,
+                message.channel,
+                message.api,
+                ready_at.map(Micros),
+            ],
+        )
+    }
+
+    fn is_key_paused(&self, key: &OrderKey) -> bool {
+        // Few are paused, and most of the time none is.
+        !self.pauses.is_empty() && self.pauses.contains_key(&PauseScope::Key(key.clone()))
     }
 
     pub(super) fn claim(
@@ -198,124 +341,151 @@ impl Writer {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Failure> {
         self.expire(now)?;
-        let mut waiting = [const { Vec::new() }; 3];
-        for lane in Lane::ALL {
-            waiting[lane.rank()] = self.ready(upstream, lane, max, now)?;
+        if self.pauses.keys().any(|scope| scope.closes(upstream)) {
+            return Ok(Vec::new());
         }
-        let picked = self.wheels.entry(upstream.to_owned()).or_default().pick(waiting, max);
+        let mut ready: [Ready<(Timestamp, i64)>; 3] = Default::default();
+        for lane in Lane::ALL {
+            ready[lane.rank()] = self.ready(upstream, lane, max, now)?;
+        }
+        let picked = self.wheels.entry(upstream.to_owned()).or_default().pick(ready, max);
         let until = after(now, lease);
-        let claimed = picked.into_iter().map(|seq| self.lease(seq, until));
+        let claimed = picked.into_iter().map(|(_, seq)| self.lease(seq, until));
         Ok(claimed.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn ready(&self, upstream: &str, lane: Lane, max: usize, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+    /// What is ready in a lane, by channel, the first `max` of each.
+    fn ready(
+        &self,
+        upstream: &str,
+        lane: Lane,
+        max: usize,
+        now: Timestamp,
+    ) -> rusqlite::Result<Ready<(Timestamp, i64)>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq FROM head WHERE upstream = ?1 AND lane = ?2 AND ready_at <= ?3 ORDER BY ready_at, seq LIMIT ?4",
+            "SELECT ready_at, seq FROM head WHERE upstream = ?1 AND lane = ?2 AND channel = ?3 AND api = ?4
+                AND ready_at <= ?5 ORDER BY ready_at, seq LIMIT ?6",
         )?;
         let max = i64::try_from(max).unwrap_or(i64::MAX);
-        let ready = statement.query_map(params![upstream, lane, Micros(now), max], |row| row.get(0))?;
-        ready.collect()
+        let mut ready = BTreeMap::<String, Vec<(Timestamp, i64)>>::new();
+        for (channel, api) in read::sources(&self.connection, upstream, lane)? {
+            if read::is_paused(&self.pauses, &api) {
+                continue;
+            }
+            let found = statement.query_map(params![upstream, lane, channel, api, Micros(now), max], |row| {
+                Ok((row.get::<_, Micros>(0)?.0, row.get::<_, i64>(1)?))
+            })?;
+            let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            if !found.is_empty() {
+                ready.entry(channel).or_default().extend(found);
+            }
+        }
+        let sorted = ready.into_iter().map(|(channel, mut heads)| {
+            heads.sort_unstable();
+            (channel, VecDeque::from(heads))
+        });
+        Ok(sorted.collect())
     }
 
-    fn lease(&self, seq: i64, until: Timestamp) -> rusqlite::Result<Claimed> {
+    fn lease(&mut self, seq: i64, until: Timestamp) -> rusqlite::Result<Claimed> {
+        let mut whole = {
+            let mut statement = self.connection.prepare_cached(concat!(
+                "SELECT ",
+                columns!(),
+                more_columns!(),
+                ", method, path_and_query, idempotency_key, headers, body",
+                " FROM message JOIN request USING (seq) WHERE message.seq = ?1"
+            ))?;
+            statement.query_row([seq], read::claimed)?
+        };
+        whole.known.standing.lease(until);
         self.execute(
-            "UPDATE message SET epoch = epoch + 1, lease_until = ?2 WHERE seq = ?1",
-            params![seq, Micros(until)],
+            "UPDATE message SET epoch = ?2, lease_until = ?3 WHERE seq = ?1",
+            params![seq, whole.known.standing.epoch.cast_signed(), Micros(until)],
         )?;
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT * FROM message JOIN request USING (seq) WHERE seq = ?1")?;
-        let claimed = statement.query_row([seq], |row| {
-            Ok(Claimed {
-                lease: Lease {
-                    id: row.get("id")?,
-                    epoch: row.get::<_, i64>("epoch")?.cast_unsigned(),
-                },
-                message: read::message(row)?,
-                attempts: row.get("attempts")?,
-                first_sent: read::first_sent(row)?,
-                admitted: row.get::<_, Micros>("admitted")?.0,
-            })
-        })?;
-        self.refresh(&claimed.message.order_key)?;
-        Ok(claimed)
+        let key = &whole.known.key;
+        self.execute(
+            "UPDATE head SET ready_at = NULL WHERE upstream = ?1 AND order_value = ?2",
+            [&key.upstream, &key.value],
+        )?;
+        Ok(Claimed::new(whole.message, &whole.known.standing, whole.known.admitted))
     }
 
     pub(super) fn begin_attempt(&mut self, lease: &Lease, now: Timestamp) -> Result<u32, Failure> {
-        let leased = self.leased(lease)?;
-        if leased.until <= now || leased.state == MessageState::Attempting {
+        let Some(before) = self.message(&lease.id)? else {
             return Err(LogError::Fenced.into());
-        }
-        let number = leased.attempts + 1;
+        };
+        let mut standing = before.standing.clone();
+        let number = standing.begin(lease, now)?;
         self.execute(
-            "UPDATE message SET state = ?2, attempts = ?3, first_sent = coalesce(first_sent, ?4) WHERE seq = ?1",
-            params![leased.seq, MessageState::Attempting, number, Micros(now)],
+            "UPDATE message SET state = ?2, attempts = ?3, first_sent = ?4, last_sent = ?5 WHERE seq = ?1",
+            params![
+                before.seq,
+                standing.state,
+                standing.attempts,
+                standing.first_sent.map(Micros),
+                standing.last_sent.map(Micros)
+            ],
         )?;
-        self.execute(
-            "INSERT OR REPLACE INTO attempt (seq, number, started, result) VALUES (?1, ?2, ?3, '')",
-            params![leased.seq, number, Micros(now)],
-        )?;
+        self.started(before.seq, number, now)?;
+        self.regroup(&before, &standing);
         Ok(number)
     }
 
-    pub(super) fn finish(&mut self, lease: &Lease, outcome: &AttemptOutcome, now: Timestamp) -> Result<(), Failure> {
-        let leased = self.leased(lease)?;
-        let was_attempting = leased.state == MessageState::Attempting;
-        if was_attempting {
-            self.execute(
-                "UPDATE attempt SET ended = ?3, result = ?4 WHERE seq = ?1 AND number = ?2",
-                params![leased.seq, leased.attempts, Micros(now), outcome.result()],
-            )?;
-        }
-        let mut in_doubt = leased.in_doubt;
-        let mut attempts = leased.attempts;
-        let mut next = None;
-        let state = match outcome {
-            AttemptOutcome::Delivered(response) => {
-                self.keep_response(leased.seq, response)?;
-                // Nobody will send it again.
-                self.execute("DELETE FROM request WHERE seq = ?1", [leased.seq])?;
-                MessageState::Delivered
-            }
-            AttemptOutcome::Rejected(response) => {
-                self.keep_response(leased.seq, response)?;
-                MessageState::Dead
-            }
-            AttemptOutcome::RetryAt { at, counts, .. } => {
-                next = Some(Micros(*at));
-                attempts -= u32::from(was_attempting && !counts);
-                if in_doubt {
-                    MessageState::InDoubt
-                } else {
-                    MessageState::Queued
-                }
-            }
-            AttemptOutcome::InDoubt { at, .. } => {
-                next = Some(Micros(*at));
-                in_doubt = true;
-                MessageState::InDoubt
-            }
-            AttemptOutcome::Parked { .. } => MessageState::Parked,
-            AttemptOutcome::Dead { .. } => MessageState::Dead,
-        };
+    fn started(&self, seq: i64, number: u32, now: Timestamp) -> rusqlite::Result<()> {
         self.execute(
-            "UPDATE message SET state = ?2, holds = ?3, in_doubt = ?4, attempts = ?5, next_at = ?6, finished = ?7,
-                cause = ?8, lease_until = NULL, first_sent = CASE WHEN ?9 THEN NULL ELSE first_sent END
-             WHERE seq = ?1",
-            params![
-                leased.seq,
-                state,
-                state.holds_key(),
-                in_doubt,
-                attempts,
-                next,
-                state.is_final().then_some(Micros(now)),
-                outcome.cause(),
-                state == MessageState::Queued,
-            ],
+            "INSERT OR REPLACE INTO attempt (seq, number, started, result) VALUES (?1, ?2, ?3, '')",
+            params![seq, number, Micros(now)],
+        )
+    }
+
+    pub(super) fn renew(&mut self, lease: &Lease, length: Duration, now: Timestamp) -> Result<(), Failure> {
+        let Some(mut known) = self.message(&lease.id)? else {
+            return Err(LogError::Fenced.into());
+        };
+        let until = after(now, length);
+        known.standing.renew(lease, until, now)?;
+        self.execute(
+            "UPDATE message SET lease_until = ?2 WHERE seq = ?1",
+            params![known.seq, Micros(until)],
         )?;
-        self.settle(leased.key, state)?;
         Ok(())
+    }
+
+    pub(super) fn finish(&mut self, lease: &Lease, outcome: &AttemptOutcome, now: Timestamp) -> Result<(), Failure> {
+        let Some(before) = self.message(&lease.id)? else {
+            return Err(LogError::Fenced.into());
+        };
+        let mut standing = before.standing.clone();
+        let ended = standing.finish(lease, outcome, now)?;
+        if *outcome == AttemptOutcome::Forgotten {
+            self.execute("DELETE FROM message WHERE seq = ?1", [before.seq])?;
+            self.removed(&before)?;
+            return Ok(());
+        }
+        self.ended(before.seq, ended, now)?;
+        if let Some(response) = outcome.response() {
+            self.keep_response(before.seq, response)?;
+        }
+        if standing.state == MessageState::Delivered {
+            self.drop_request(before.seq)?;
+        }
+        self.save(&before, &standing)?;
+        Ok(())
+    }
+
+    fn ended(&self, seq: i64, ended: Option<EndedAttempt>, now: Timestamp) -> rusqlite::Result<()> {
+        let Some(ended) = ended else { return Ok(()) };
+        let at = ended.ended.then_some(Micros(now));
+        self.execute(
+            "UPDATE attempt SET ended = ?3, result = ?4 WHERE seq = ?1 AND number = ?2",
+            params![seq, ended.number, at, ended.result],
+        )
+    }
+
+    /// Nobody will send it again.
+    fn drop_request(&self, seq: i64) -> rusqlite::Result<()> {
+        self.execute("DELETE FROM request WHERE seq = ?1", [seq])
     }
 
     fn keep_response(&self, seq: i64, response: &StoredResponse) -> rusqlite::Result<()> {
@@ -333,172 +503,204 @@ impl Writer {
     pub(super) fn sweep(&mut self, retention: Duration, now: Timestamp) -> Result<SweepReport, Failure> {
         let leases_expired = self.void_leases(Some(now), |_| now)?;
         let messages_expired = self.expire(now)?;
-        let mut forget = self.connection.prepare_cached(
-            "DELETE FROM message WHERE seq IN (
-                SELECT seq FROM message WHERE finished IS NOT NULL AND finished <= ?1 AND holds = 0 LIMIT ?2)",
-        )?;
         let past = now.saturating_sub(retention).unwrap_or(Timestamp::MIN);
-        let messages_forgotten = forget.execute(params![Micros(past), SWEEP_MESSAGES])?;
-        self.changes.stored -= i64::try_from(messages_forgotten).unwrap_or(0);
+        let forgotten = self.select(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM message WHERE finished IS NOT NULL AND finished <= ?1 AND holds = 0 LIMIT ?2"
+            ),
+            params![Micros(past), SWEEP_MESSAGES],
+        )?;
+        for known in &forgotten {
+            self.execute("DELETE FROM message WHERE seq = ?1", [known.seq])?;
+            *self.changes.groups.entry(known.group()).or_default() -= 1;
+        }
         Ok(SweepReport {
             leases_expired,
             messages_expired,
-            messages_forgotten: messages_forgotten as u64,
+            messages_forgotten: forgotten.len() as u64,
         })
     }
 
     /// Takes back leases that ended by `now`, or all of them. An attempt under way may have had its effect.
     fn void_leases(&mut self, now: Option<Timestamp>, next: impl Fn(Timestamp) -> Timestamp) -> rusqlite::Result<u64> {
-        let ended = {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT seq, state, attempts, admitted, upstream, order_value FROM message
-                 WHERE lease_until IS NOT NULL AND lease_until <= ?1",
-            )?;
-            let until = now.map_or(i64::MAX, Timestamp::as_microsecond);
-            let rows = statement.query_map([until], |row| {
-                Ok((
-                    row.get::<_, i64>("seq")?,
-                    row.get::<_, MessageState>("state")?,
-                    row.get::<_, u32>("attempts")?,
-                    row.get::<_, Micros>("admitted")?.0,
-                    OrderKey {
-                        upstream: row.get("upstream")?,
-                        value: row.get("order_value")?,
-                    },
-                ))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()?
-        };
-        for (seq, state, attempts, admitted, key) in &ended {
-            self.execute(
-                "UPDATE message SET lease_until = NULL, epoch = epoch + 1 WHERE seq = ?1",
-                [seq],
-            )?;
-            if *state == MessageState::Attempting {
-                self.execute(
-                    "UPDATE message SET state = ?2, in_doubt = 1, next_at = ?3 WHERE seq = ?1",
-                    params![seq, MessageState::InDoubt, Micros(next(*admitted))],
-                )?;
-                self.execute(
-                    "UPDATE attempt SET result = ?3 WHERE seq = ?1 AND number = ?2",
-                    params![seq, attempts, LOST_ATTEMPT],
-                )?;
-            }
-            self.refresh(key)?;
-            self.changes.wakes = true;
+        let until = now.map_or(i64::MAX, Timestamp::as_microsecond);
+        let ended = self.select(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM message WHERE lease_until IS NOT NULL AND lease_until <= ?1"
+            ),
+            [until],
+        )?;
+        for before in &ended {
+            let mut standing = before.standing.clone();
+            let attempt = standing.lose_lease(next(before.admitted));
+            self.ended(before.seq, attempt, now.unwrap_or(before.admitted))?;
+            self.save(before, &standing)?;
         }
         Ok(ended.len() as u64)
     }
 
     /// Ends what waits past its deadline.
     fn expire(&mut self, now: Timestamp) -> rusqlite::Result<u64> {
-        let overdue = {
-            // `next_at` is there exactly while a message may be delivered.
-            let mut statement = self.connection.prepare_cached(
-                "SELECT seq, in_doubt, upstream, order_value FROM message
-                 WHERE holds = 1 AND next_at IS NOT NULL AND deadline <= ?1 AND lease_until IS NULL
-                 ORDER BY deadline LIMIT ?2",
-            )?;
-            let rows = statement.query_map(params![Micros(now), SWEEP_MESSAGES], |row| {
-                let key = OrderKey {
-                    upstream: row.get("upstream")?,
-                    value: row.get("order_value")?,
-                };
-                Ok((row.get::<_, i64>("seq")?, row.get::<_, bool>("in_doubt")?, key))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()?
-        };
-        let expired = overdue.len() as u64;
-        for (seq, in_doubt, key) in overdue {
-            let state = MessageState::Expired;
-            self.execute(
-                "UPDATE message SET state = ?2, holds = ?3, next_at = NULL, finished = ?4, cause = ?5 WHERE seq = ?1",
-                params![seq, state, state.holds_key(), Micros(now), expiry_cause(in_doubt)],
-            )?;
-            self.settle(key, state)?;
+        // `next_at` is there exactly while a message may be delivered.
+        let overdue = self.select(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM message WHERE next_at IS NOT NULL AND due_by <= ?1 AND lease_until IS NULL ",
+                "ORDER BY due_by LIMIT ?2"
+            ),
+            params![Micros(now), SWEEP_MESSAGES],
+        )?;
+        for before in &overdue {
+            let mut standing = before.standing.clone();
+            standing.expire(now);
+            self.save(before, &standing)?;
         }
-        Ok(expired)
+        Ok(overdue.len() as u64)
     }
 
-    /// Brings what is derived from a message up to date after its state changed.
-    fn settle(&mut self, key: OrderKey, state: MessageState) -> rusqlite::Result<()> {
-        self.refresh(&key)?;
-        if !state.holds_key() {
-            self.changes.depths.push((key, -1));
+    /// Writes how a message stands, and what follows from it.
+    fn save(&mut self, before: &Known, standing: &Standing) -> rusqlite::Result<()> {
+        let holds = standing.holds_key(before.head_of_line);
+        self.execute(
+            "UPDATE message SET state = ?2, holds = ?3, in_doubt = ?4, attempts = ?5, attempts_allowed = ?6,
+                breaks = ?7, first_sent = ?8, last_sent = ?9, next_at = ?10, due_by = ?11, finished = ?12,
+                class = ?13, cause = ?14, epoch = ?15, lease_until = ?16
+             WHERE seq = ?1",
+            params![
+                before.seq,
+                standing.state,
+                holds,
+                standing.is_in_doubt,
+                standing.attempts,
+                standing.max_attempts,
+                standing.breaks,
+                standing.first_sent.map(Micros),
+                standing.last_sent.map(Micros),
+                standing.next_attempt.map(Micros),
+                Micros(standing.deadline),
+                standing.finished.map(Micros),
+                standing.failure.as_ref().map(|failure| failure.class),
+                standing.failure.as_ref().map(|failure| &failure.cause),
+                standing.epoch.cast_signed(),
+                standing.leased_until.map(Micros),
+            ],
+        )?;
+        self.regroup(before, standing);
+        let change = i32::from(holds) - i32::from(before.holds());
+        if change != 0 {
+            self.changes.depths.push((before.key.clone(), change));
         }
+        self.refresh(&before.key)?;
         self.changes.wakes = true;
         Ok(())
     }
 
-    /// Derives a key's row in `head` from its messages.
+    fn regroup(&mut self, before: &Known, standing: &Standing) {
+        let old = before.group();
+        let new = Group {
+            state: standing.state,
+            holds: standing.holds_key(before.head_of_line),
+            ..old.clone()
+        };
+        *self.changes.groups.entry(old).or_default() -= 1;
+        *self.changes.groups.entry(new).or_default() += 1;
+    }
+
+    /// A message that held its key is gone.
+    fn removed(&mut self, before: &Known) -> rusqlite::Result<()> {
+        *self.changes.groups.entry(before.group()).or_default() -= 1;
+        if before.holds() {
+            self.changes.depths.push((before.key.clone(), -1));
+        }
+        self.refresh(&before.key)?;
+        self.changes.wakes = true;
+        Ok(())
+    }
+
+    /// Derives a key's row in `head` from its messages. While one of them is under way, none is ready.
     fn refresh(&self, key: &OrderKey) -> rusqlite::Result<()> {
         self.execute(
             "DELETE FROM head WHERE upstream = ?1 AND order_value = ?2",
             [&key.upstream, &key.value],
         )?;
+        let mut first = self.connection.prepare_cached(
+            "SELECT (SELECT min(seq) FROM message WHERE order_value = ?2 AND upstream = ?1 AND lane = 0 AND holds = 1),
+                    (SELECT min(seq) FROM message WHERE order_value = ?2 AND upstream = ?1 AND lane = 1 AND holds = 1),
+                    (SELECT min(seq) FROM message WHERE order_value = ?2 AND upstream = ?1 AND lane = 2 AND holds = 1)",
+        )?;
+        let firsts: [Option<i64>; 3] = first.query_row([&key.upstream, &key.value], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?])
+        })?;
+        let lane = Lane::ALL.into_iter().find(|lane| firsts[lane.rank()].is_some());
+        let (Some(lane), Some(seq)) = (lane, firsts.into_iter().flatten().min()) else {
+            return Ok(());
+        };
         self.execute(
-            "INSERT INTO head (upstream, order_value, seq, lane, ready_at)
-             SELECT upstream, order_value, seq,
-                (SELECT min(lane) FROM message WHERE upstream = ?1 AND order_value = ?2 AND holds = 1),
-                CASE WHEN lease_until IS NULL THEN next_at END
-             FROM message WHERE upstream = ?1 AND order_value = ?2 AND holds = 1 ORDER BY seq LIMIT 1",
-            [&key.upstream, &key.value],
+            "INSERT INTO head (upstream, order_value, seq, lane, channel, api, ready_at)
+             SELECT upstream, order_value, seq, ?2, channel, api, CASE WHEN ?3 OR EXISTS (
+                SELECT 1 FROM message AS other WHERE other.lease_until IS NOT NULL
+                    AND other.order_value = message.order_value AND other.upstream = message.upstream
+             ) THEN NULL ELSE next_at END
+             FROM message WHERE seq = ?1",
+            params![seq, lane, self.is_key_paused(key)],
         )
     }
 
-    fn leased(&self, lease: &Lease) -> Result<Leased, Failure> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, state, attempts, in_doubt, lease_until, upstream, order_value FROM message
-             WHERE id = ?1 AND epoch = ?2 AND lease_until IS NOT NULL",
-        )?;
-        let leased = statement.query_row(params![lease.id, lease.epoch.cast_signed()], |row| {
-            Ok(Leased {
-                seq: row.get("seq")?,
-                state: row.get("state")?,
-                attempts: row.get("attempts")?,
-                in_doubt: row.get("in_doubt")?,
-                until: row.get::<_, Micros>("lease_until")?.0,
-                key: OrderKey {
-                    upstream: row.get("upstream")?,
-                    value: row.get("order_value")?,
-                },
-            })
-        });
-        leased.optional()?.ok_or_else(|| LogError::Fenced.into())
+    fn message(&self, id: &str) -> rusqlite::Result<Option<Known>> {
+        let mut statement =
+            self.connection
+                .prepare_cached(concat!("SELECT ", columns!(), " FROM message WHERE message.id = ?1"))?;
+        statement.query_row([id], Known::read).optional()
     }
 
-    fn depths(&self) -> rusqlite::Result<HashMap<OrderKey, usize>> {
-        let mut statement = self.connection.prepare(
-            "SELECT upstream, order_value, count(*) FROM message WHERE holds = 1 GROUP BY upstream, order_value",
+    fn select(&self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Known>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map(params, Known::read)?.collect()
+    }
+
+    /// Counts what is there when the store is opened.
+    fn count_all(&mut self) -> rusqlite::Result<()> {
+        let mut groups = self.connection.prepare(
+            "SELECT upstream, api, channel, lane, state, holds, count(*) FROM message GROUP BY 1, 2, 3, 4, 5, 6",
         )?;
-        let depths = statement.query_map([], |row| {
-            let depth = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX);
-            Ok((
-                OrderKey {
-                    upstream: row.get(0)?,
-                    value: row.get(1)?,
-                },
-                depth,
-            ))
+        let groups = groups.query_map([], |row| {
+            let group = Group {
+                upstream: row.get(0)?,
+                api: row.get(1)?,
+                channel: row.get(2)?,
+                lane: row.get(3)?,
+                state: row.get(4)?,
+                holds: row.get(5)?,
+            };
+            Ok((group, row.get(6)?))
         })?;
-        depths.collect()
-    }
-
-    fn count(&self, sql: &str) -> rusqlite::Result<i64> {
-        self.connection.query_row(sql, [], |row| row.get(0))
+        self.changes.groups = groups.collect::<rusqlite::Result<_>>()?;
+        let mut depths = self
+            .connection
+            .prepare("SELECT upstream, order_value, count(*) FROM message WHERE holds = 1 GROUP BY 2, 1")?;
+        let mut rows = depths.query([])?;
+        let facts = Arc::clone(&self.facts);
+        while let Some(row) = rows.next()? {
+            let key = OrderKey {
+                upstream: row.get(0)?,
+                value: row.get(1)?,
+            };
+            facts.deepen(&key, row.get(2)?);
+        }
+        Ok(())
     }
 
     fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute(params).map(drop)
     }
-}
 
-/// A message whose lease is valid.
-struct Leased {
-    seq: i64,
-    state: MessageState,
-    attempts: u32,
-    in_doubt: bool,
-    until: Timestamp,
-    key: OrderKey,
+    /// What the transaction changed, to be told to others.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        mem::take(&mut self.changes)
+    }
 }
