@@ -1,5 +1,6 @@
-//! The admin listener: health, metrics, the snapshot in force, contract versions.
+//! The admin listener: health, metrics, the snapshot in force, contract versions, the queue, the audit log.
 
+pub(crate) mod queue;
 pub(crate) mod versions;
 
 use std::{net::IpAddr, sync::Arc};
@@ -13,7 +14,7 @@ use axum::{
     routing::get,
 };
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -28,6 +29,7 @@ pub async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stop:
         .route("/metrics", get(metrics))
         .route("/snapshot", get(snapshot))
         .route("/versions", get(versions))
+        .merge(queue::routes())
         .fallback(async || problem(StatusCode::NOT_FOUND, "the admin listener has no such resource"))
         .layer(middleware::from_fn(only_loopback))
         .with_state(shared);
@@ -43,12 +45,29 @@ async fn only_loopback(request: Request, next: Next) -> Response {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
-    if is_loopback(host) {
+    if !is_loopback(host) {
+        return problem(
+            StatusCode::MISDIRECTED_REQUEST,
+            "the admin listener answers to loopback host names only",
+        );
+    }
+    // A web page can make a browser send a form to this address, but not JSON without asking first.
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if request.method().is_safe() || matches!(essence, "application/json" | "application/x-ndjson") {
         next.run(request).await
     } else {
         problem(
-            StatusCode::MISDIRECTED_REQUEST,
-            "the admin listener answers to loopback host names only",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "what is sent here is `content-type: application/json`",
         )
     }
 }
@@ -119,7 +138,19 @@ async fn versions(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({ "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail });
+    problem_with(status, detail, &[])
+}
+
+#[expect(clippy::unnecessary_box_returns, reason = "what goes through `?` is to be small")]
+fn refuse(status: StatusCode, detail: &str) -> Box<Response> {
+    Box::new(problem(status, detail))
+}
+
+fn problem_with(status: StatusCode, detail: &str, errors: &[Value]) -> Response {
+    let mut body = json!({ "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail });
+    if !errors.is_empty() {
+        body["errors"] = errors.into();
+    }
     (
         status,
         [(header::CONTENT_TYPE, "application/problem+json")],

@@ -2,6 +2,7 @@
 
 mod check;
 mod contract;
+mod queue;
 mod sandbox;
 mod schema;
 mod token;
@@ -56,6 +57,13 @@ enum Command {
     Check(check::CheckArgs),
     /// Work on contracts: take them in, prove them, see what they do and how they stand.
     Contract(contract::ContractArgs),
+    /// See and run the fallback queue.
+    ///
+    /// Asks a running gateway by its admin listener. Where none answers, `list`, `show`, `stats` and `export` read the
+    /// state it left.
+    Queue(Box<queue::QueueArgs>),
+    /// See who did what with the queue, and prove that the record is whole.
+    Audit(queue::AuditArgs),
     /// Print a development token.
     ///
     /// Signed with the sandbox's keys; a gateway accepts it whose policies trust the sandbox's issuer.
@@ -90,6 +98,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => run(async { started(gateway::serve(&args.config).await) }),
         Command::Check(args) => run(async { Ok(check::run(&args)) }),
         Command::Contract(args) => contract::run(&args),
+        Command::Queue(args) => queue::run(*args),
+        Command::Audit(args) => queue::run_audit(args),
         Command::Token(args) => token::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Sandbox(args) => run(sandbox::run(args)),

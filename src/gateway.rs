@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -307,6 +307,7 @@ async fn tidy(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         shared.limiters.sweep();
+        shared.arrivals.sample(Instant::now());
         if let Ok(stats) = shared.log.stats(Timestamp::now()).await {
             shared.metrics.queue(&stats);
         }

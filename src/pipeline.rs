@@ -35,7 +35,7 @@ use crate::{
         life::Life,
         limit::Limit,
         map::Map,
-        place::Places,
+        place::{Derivation, Places},
         transaction::Transaction,
         trial::{Canary, Shadow, Tap},
         validate::{Modes, Validate},
@@ -222,7 +222,7 @@ pub(crate) fn steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, Strin
     steps.extend(boxed(buffer(route)));
     steps.extend(boxed(transaction(route)?));
     // Before validation: a repeat gets its first answer even if the contract has changed since.
-    steps.extend(boxed(idempotency(route)));
+    steps.extend(boxed(idempotency(route)?));
     // In the caller's words, before they are translated; the answer after it was.
     steps.extend(boxed(validate(route)));
     steps.extend(last_steps(route)?);
@@ -296,7 +296,8 @@ fn buffer(route: &Compiling<'_>) -> Option<Buffer> {
     let modes = Modes::new(route.spec);
     let is_translated = route.translation.is_some() || route.trying.is_some();
     let is_read = modes.reads_requests() || is_translated || route.is_keyed();
-    is_read.then(|| Buffer::new(operation, route.spec.body.0, is_translated, modes))
+    let is_needed = is_translated || route.spec.idempotency.derive.is_some();
+    is_read.then(|| Buffer::new(operation, route.spec.body.0, is_needed, modes))
 }
 
 fn transaction(route: &Compiling<'_>) -> Result<Option<Transaction>, String> {
@@ -306,9 +307,9 @@ fn transaction(route: &Compiling<'_>) -> Result<Option<Transaction>, String> {
     Ok(Some(Transaction::new(spec.kind.clone(), route.places(&spec.key)?)))
 }
 
-fn idempotency(route: &Compiling<'_>) -> Option<Idempotency> {
+fn idempotency(route: &Compiling<'_>) -> Result<Option<Idempotency>, String> {
     if !route.is_keyed() {
-        return None;
+        return Ok(None);
     }
     let is_required = route
         .spec
@@ -318,13 +319,21 @@ fn idempotency(route: &Compiling<'_>) -> Option<Idempotency> {
         .any(|name| name.value == route.name());
     let log = route.is_queueable().then(|| route.shared.log.clone());
     let (api, operation) = (route.spec.name.value.as_str().into(), route.name().into());
-    Some(Idempotency::new(
+    let spec = &route.spec.idempotency;
+    let names = route
+        .operation
+        .as_ref()
+        .map_or(&[][..], |operation| &operation.path_names);
+    let derivation = spec.derive.as_ref();
+    let derivation = derivation.map(|derive| Derivation::compile(derive, &route.version, names));
+    Ok(Some(Idempotency::new(
         api,
         (operation, route.version.clone()),
         is_required,
+        (derivation.transpose()?, spec.keep.map(|keep| keep.0)),
         route.shared.answers.clone(),
         log,
-    ))
+    )))
 }
 
 fn validate(route: &Compiling<'_>) -> Option<Validate> {
@@ -390,6 +399,10 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
             HeadOfLineSpec::Quarantine | HeadOfLineSpec::Block => HeadOfLine::Quarantine,
             HeadOfLineSpec::Skip => HeadOfLine::Skip,
         },
+        arriving: route
+            .shared
+            .arrivals
+            .of(&route.spec.name.value, spec.waiting.api.map(NonZeroU64::get)),
         limits: Limits {
             api: spec.waiting.api.map(NonZeroU64::get),
             channel: spec.waiting.channel.map(NonZeroU64::get),
@@ -402,6 +415,12 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
             None => format!("{spoken}->{spoken}").into(),
         }),
         forward: Arc::new(forward(route)),
+        is_durable: route
+            .spec
+            .idempotency
+            .durable
+            .iter()
+            .any(|name| name.value == route.name()),
         patience: route.upstream.spec().timeouts.total.0,
     }))
 }

@@ -2,7 +2,7 @@
 
 mod backoff;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod courier;
 pub mod delivery;
 mod lanes;
@@ -26,9 +26,9 @@ pub use message::{
 };
 pub use operate::{Act, Actor, MessageCopy, MessageFilter, Page, Pause, PauseScope, Shown};
 pub use outcome::{AttemptOutcome, Failure};
-pub use sqlite::{OpenError, SqliteLog};
+pub use sqlite::{Archive, OpenError, SqliteLog};
 pub use standing::{EndedAttempt, Standing};
-pub use stats::{Group, QueueStats, Room};
+pub use stats::{Arrivals, Arriving, Group, Outlook, QueueStats, Room};
 pub use status::status_document;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};

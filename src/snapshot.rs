@@ -15,9 +15,10 @@ pub(crate) use router::Matched;
 
 use crate::{
     config::CandidateModeSpec,
-    contract::Translation,
+    contract::{Operation, Translation},
     lifecycle::{Fields, Life, trial::Trial},
     policy::{Policy, forward::Forward},
+    queue::courier::Lookup,
     telemetry::RouteMetrics,
     upstream::Upstream,
 };
@@ -88,7 +89,11 @@ pub struct Route {
 pub(crate) struct DeliveryRoute {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) translation: Option<Arc<Translation>>,
+    /// The operation in the upstream's contract version.
+    pub(crate) operation: Option<Arc<Operation>>,
     pub(crate) forward: Forward,
+    /// How the upstream is asked whether it was done.
+    pub(crate) lookup: Option<Lookup>,
     pub(crate) limit: u64,
     /// The contract version that the upstream speaks.
     pub(crate) spoken: Option<Arc<str>>,

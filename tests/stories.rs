@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "stories/contracts.rs"]
 mod contracts;
+#[path = "stories/doubt.rs"]
+mod doubt;
 #[path = "stories/imports.rs"]
 mod imports;
 #[path = "stories/lifecycle.rs"]
@@ -20,6 +22,8 @@ mod lifecycle;
 mod load;
 #[path = "stories/mappings.rs"]
 mod mappings;
+#[path = "stories/operating.rs"]
+mod operating;
 #[path = "stories/orders.rs"]
 mod orders;
 #[path = "stories/outage.rs"]

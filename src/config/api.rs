@@ -214,6 +214,15 @@ pub struct IdempotencySpec {
     /// Operations that must carry an `Idempotency-Key`. Others may.
     #[schemars(with = "Vec<String>")]
     pub required: Vec<Spanned<String>>,
+    /// What makes a key where a channel sends none, all of it together: places as in `fallback.orderBy`, and
+    /// `hash:/lines`, the digest of a part of the body. `[/purchaseOrderNumber, hash:/lines]`.
+    pub derive: Option<PlacesSpec>,
+    /// Operations whose requests are on disk before they are sent, so that not even a crash makes a repeat a second
+    /// order. Each has to be one of `fallback.operations`: what is in doubt after a crash is resolved there.
+    #[schemars(with = "Vec<String>")]
+    pub durable: Vec<Spanned<String>>,
+    /// How long the answers to other requests are remembered, in memory.
+    pub keep: Option<Time>,
 }
 
 /// What happens to requests that the upstream cannot take now.
@@ -241,6 +250,11 @@ pub struct FallbackSpec {
     /// What a message that is dead or expired means for the later ones of its order key.
     #[serde(default)]
     pub head_of_line: HeadOfLineSpec,
+    /// How the upstream is asked whether it has done something, by operation. Comes before what the upstream does with
+    /// repeats: a message in doubt is sent again only when the upstream has been asked and does not have it.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, LookupSpec>")]
+    pub lookup: BTreeMap<String, Spanned<LookupSpec>>,
     /// How many messages may wait. Over it, requests that would be queued are refused with 503.
     #[serde(default)]
     pub waiting: WaitingSpec,
@@ -257,6 +271,30 @@ pub enum HeadOfLineSpec {
     Skip,
     /// It is tried for ever, without a deadline; what the upstream rejects still waits for a person.
     Block,
+}
+
+/// A question to the upstream: has it done this?
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LookupSpec {
+    /// The operation that is asked, a safe one of the same contract: `getOrder`. 404 and 410 mean that it was not done.
+    #[schemars(with = "String")]
+    pub operation: Spanned<String>,
+    /// Its parameters and where they stand in the message, in the upstream's contract version: a JSON Pointer into the
+    /// body or `path:NAME`. Those of the path go there, others into the query.
+    pub values: BTreeMap<String, String>,
+    /// JSON Pointer that its answer must have, where an answer alone proves nothing: `/items/0`.
+    #[serde(default)]
+    pub found: Option<String>,
+    /// How long after an attempt "not there" may be believed: a slow attempt may still have its effect.
+    #[serde(default = "LookupSpec::default_settle")]
+    pub settle: Time,
+}
+
+impl LookupSpec {
+    fn default_settle() -> Time {
+        Time(std::time::Duration::from_secs(30))
+    }
 }
 
 /// How many undelivered messages an API may have.

@@ -1,5 +1,9 @@
 //! Accepts what the upstream cannot take now: stored durably, answered with 202, delivered in order.
 
+mod record;
+
+pub(crate) use self::record::Recorded;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -19,8 +23,8 @@ use crate::{
     exchange::Exchange,
     problem::{Refusal, UpstreamCause},
     queue::{
-        Admission, Admitted, Gate, HeadOfLine, Lane, Limits, LogError, MessageLog, NewMessage, OrderKey, StoredRequest,
-        TRANSLATED_TO,
+        Admission, Admitted, Arriving, AttemptOutcome, Failure, Gate, HeadOfLine, Lane, Limits, LogError, MessageLog,
+        MessageView, NewMessage, OrderKey, StoredRequest, TRANSLATED_TO,
     },
 };
 
@@ -38,6 +42,7 @@ pub struct Fallback {
     pub max_attempts: u32,
     pub head_of_line: HeadOfLine,
     pub limits: Limits,
+    pub arriving: Arc<Arriving>,
     pub log: Arc<dyn MessageLog>,
     pub gates: Arc<Gates>,
     /// Storing goes on when the client hangs up.
@@ -46,6 +51,8 @@ pub struct Fallback {
     pub translated: Option<Arc<str>>,
     /// The last step, which knows what the upstream gets.
     pub forward: Arc<Forward>,
+    /// Whether a request is on disk before it is sent.
+    pub is_durable: bool,
     /// How long a request waits for an earlier one of its order key before it is queued behind it.
     pub patience: Duration,
 }
@@ -101,6 +108,7 @@ impl Policy for Fallback {
                 return next.run(request).await;
             };
             let exchange = Exchange::of(&request).cloned().ok_or(Refusal::Internal)?;
+            self.arriving.count();
             let (order_key, lane) = self.place(&request, &keyed, &exchange);
             let (spare, request) = copy(request)?;
             let message = self.message(spare, &keyed, &exchange, order_key.clone(), lane);
@@ -111,13 +119,16 @@ impl Policy for Fallback {
                 return self.queue(message, &exchange, false, false).await;
             }
             let gate = self.gates.of(&order_key);
-            let Ok(_passing) = tokio::time::timeout(self.patience, gate.lock()).await else {
+            let Ok(passing) = tokio::time::timeout(self.patience, gate.lock_owned()).await else {
                 return self.queue(message, &exchange, false, false).await;
             };
             match self.log.gate(&self.api, &order_key).await {
                 Ok(Gate::Open) => {}
                 Ok(Gate::Behind(_) | Gate::Paused) => return self.queue(message, &exchange, false, false).await,
                 Err(error) => return Err(unavailable(&error)),
+            }
+            if self.is_durable {
+                return self.record(message, request, next, &exchange, passing).await;
             }
             let outcome = next.run(request).await;
             match self.reason(&outcome) {
@@ -231,6 +242,67 @@ impl Fallback {
         }
     }
 
+    /// Sends a request whose intent is on disk, so that a crash leaves doubt and not ignorance.
+    async fn record(
+        &self,
+        mut message: NewMessage,
+        request: Request,
+        next: Next<'_>,
+        exchange: &Exchange,
+        passing: tokio::sync::OwnedMutexGuard<()>,
+    ) -> Outcome {
+        message.is_synchronous = true;
+        let id = message.id.clone();
+        let admission = Admission {
+            message,
+            limits: self.limits,
+            // Longer than the attempt can take.
+            attempt: Some(self.patience * 2 + Duration::from_secs(10)),
+        };
+        let (admitted, view) = self.store(admission).await?;
+        let Admitted::New(Some(lease)) = admitted else {
+            return queued(&admitted, view, exchange);
+        };
+        let recorded = Recorded::new(self.log.clone(), self.background.clone(), lease, passing);
+        let mut outcome = next.run(request).await;
+        let ended = match (self.reason(&outcome), &mut outcome) {
+            (Some(is_in_doubt), outcome) => Some((waits(is_in_doubt, outcome), true)),
+            (None, Ok(response)) => match response.status().as_u16() {
+                // Nothing was done, and the client is told so.
+                425 | 429 => Some((AttemptOutcome::Forgotten, false)),
+                408 | 500.. => Some((waits(true, &outcome), false)),
+                status => {
+                    recorded.saw(status);
+                    response.extensions_mut().insert(recorded.clone());
+                    None
+                }
+            },
+            (None, Err(refusal)) => {
+                let may_have_happened = matches!(
+                    refusal,
+                    Refusal::UpstreamUnavailable {
+                        cause: UpstreamCause::Broken,
+                        ..
+                    } | Refusal::UpstreamTimeout { sent: true, .. }
+                );
+                Some(if may_have_happened {
+                    (waits(true, &outcome), false)
+                } else {
+                    (AttemptOutcome::Forgotten, false)
+                })
+            }
+        };
+        let Some((ended, is_queued)) = ended else {
+            return outcome;
+        };
+        recorded.ended(ended).await.map_err(|error| unavailable(&error))?;
+        if !is_queued {
+            return outcome;
+        }
+        let view = self.log.get(&id).await.map_err(|error| unavailable(&error))?;
+        queued(&Admitted::New(None), view, exchange)
+    }
+
     /// Stores the message; the answer is given only after the commit.
     async fn queue(
         &self,
@@ -240,35 +312,13 @@ impl Fallback {
         was_asked_for: bool,
     ) -> Outcome {
         message.is_in_doubt = is_in_doubt;
-        let (log, id) = (self.log.clone(), message.id.clone());
         let admission = Admission {
             message,
             limits: self.limits,
             attempt: None,
         };
-        let storing = self.background.spawn(async move {
-            let admitted = log.admit(admission, Timestamp::now()).await?;
-            let id = match &admitted {
-                Admitted::New(_) => id,
-                Admitted::Replay(view) => view.id.clone(),
-                Admitted::Mismatch => return Ok::<_, LogError>((admitted, None)),
-            };
-            let view = log.get(&id).await?;
-            Ok((admitted, view))
-        });
-        let (admitted, view) = match storing.await {
-            Ok(Ok(stored)) => stored,
-            Ok(Err(error)) => return Err(unavailable(&error)),
-            Err(_) => return Err(unavailable(&LogError::Closed)),
-        };
-        let (Admitted::New(_) | Admitted::Replay(_), Some(view)) = (&admitted, view) else {
-            return Err(Refusal::IdempotencyKeyReused);
-        };
-        let mut trail = exchange.trail();
-        trail.is_queued = true;
-        trail.note("crossdock.queue.id", view.id.clone());
-        drop(trail);
-        let mut response = accepted(&view, matches!(admitted, Admitted::Replay(_)));
+        let (admitted, view) = self.store(admission).await?;
+        let mut response = queued(&admitted, view, exchange)?;
         if was_asked_for {
             let applied = (
                 HeaderName::from_static("preference-applied"),
@@ -277,6 +327,55 @@ impl Fallback {
             response.headers_mut().insert(applied.0, applied.1);
         }
         Ok(response)
+    }
+
+    /// Goes on when the client hangs up.
+    async fn store(&self, admission: Admission) -> Result<(Admitted, Option<MessageView>), Refusal> {
+        let (log, id) = (self.log.clone(), admission.message.id.clone());
+        let storing = self.background.spawn(async move {
+            let admitted = log.admit(admission, Timestamp::now()).await?;
+            let id = match &admitted {
+                Admitted::New(Some(_)) | Admitted::Mismatch => return Ok::<_, LogError>((admitted, None)),
+                Admitted::New(None) => id,
+                Admitted::Replay(view) => view.id.clone(),
+            };
+            let view = log.get(&id).await?;
+            Ok((admitted, view))
+        });
+        match storing.await {
+            Ok(stored) => stored.map_err(|error| unavailable(&error)),
+            Err(_) => Err(unavailable(&LogError::Closed)),
+        }
+    }
+}
+
+/// 202 for what is stored.
+fn queued(admitted: &Admitted, view: Option<MessageView>, exchange: &Exchange) -> Outcome {
+    let (Admitted::New(_) | Admitted::Replay(_), Some(view)) = (admitted, view) else {
+        return Err(Refusal::IdempotencyKeyReused);
+    };
+    let mut trail = exchange.trail();
+    trail.is_queued = true;
+    trail.note("crossdock.queue.id", view.id.clone());
+    drop(trail);
+    Ok(accepted(&view, matches!(admitted, Admitted::Replay(_))))
+}
+
+/// What an attempt that failed leaves.
+fn waits(is_in_doubt: bool, outcome: &Outcome) -> AttemptOutcome {
+    let cause = match outcome {
+        Ok(response) => format!("the upstream answered {}", response.status().as_u16()),
+        Err(refusal) => refusal.to_string(),
+    };
+    let (at, failure) = (Timestamp::now(), Failure::technical(cause));
+    if is_in_doubt {
+        AttemptOutcome::InDoubt { at, failure }
+    } else {
+        AttemptOutcome::RetryAt {
+            at,
+            failure,
+            counts: false,
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{
-    Handling, Next, Policy, Request, Response, buffer::Payload, map::Translated, status::accepted, validate::OwnAnswer,
+    Handling, Next, Policy, Request, Response, buffer::Payload, fallback::Recorded, map::Translated, place::Derivation,
+    status::accepted, validate::OwnAnswer,
 };
 use crate::{
     body::Body,
@@ -37,6 +38,10 @@ pub struct Idempotency {
     version: Arc<str>,
     api: Arc<str>,
     is_required: bool,
+    /// What makes a key where the client sends none.
+    derivation: Option<Derivation>,
+    /// How long answers are kept for repeats.
+    keep: Duration,
     answers: Arc<Answers>,
     /// Where repeats of queued requests are found.
     log: Option<Arc<dyn MessageLog>>,
@@ -147,6 +152,7 @@ impl Idempotency {
         api: Arc<str>,
         (operation, version): (Arc<str>, Arc<str>),
         is_required: bool,
+        (derivation, keep): (Option<Derivation>, Option<Duration>),
         answers: Arc<Answers>,
         log: Option<Arc<dyn MessageLog>>,
     ) -> Self {
@@ -155,15 +161,22 @@ impl Idempotency {
             version,
             api,
             is_required,
+            derivation,
+            keep: keep.unwrap_or(KEEP),
             answers,
             log,
         }
     }
 
     fn keyed(&self, request: &Request) -> Result<Option<Keyed>, Refusal> {
-        let Some(key) = key(request.headers())? else {
+        let given = key(request.headers())?;
+        let Some(key) = given.or_else(|| self.derived(request)) else {
             if self.is_required {
-                let detail = "this operation needs an Idempotency-Key: any text that is unique to this request";
+                let detail = if self.derivation.is_some() {
+                    "this operation needs an Idempotency-Key, or what its API derives one from"
+                } else {
+                    "this operation needs an Idempotency-Key: any text that is unique to this request"
+                };
                 return Err(Refusal::IdempotencyKeyMissing { detail: detail.into() });
             }
             return Ok(None);
@@ -183,6 +196,16 @@ impl Idempotency {
         }))
     }
 
+    fn derived(&self, request: &Request) -> Option<String> {
+        let exchange = Exchange::of(request);
+        let path_values = exchange.and_then(|exchange| exchange.path_values.get());
+        let path_values = path_values.map_or(&[][..], Vec::as_slice);
+        let document = Payload::of(request);
+        self.derivation
+            .as_ref()?
+            .key(request.headers(), path_values, document.as_deref())
+    }
+
     /// The answer to a request that was queued before.
     async fn queued(&self, keyed: &Keyed) -> Result<Option<Response>, Refusal> {
         let Some(log) = &self.log else { return Ok(None) };
@@ -193,6 +216,10 @@ impl Idempotency {
         match found {
             None => Ok(None),
             Some((_, fingerprint)) if fingerprint != keyed.fingerprint => Err(Refusal::IdempotencyKeyReused),
+            // A record of an attempt that its caller still waits for, here or on another node.
+            Some((view, _)) if view.is_being_answered() => Err(Refusal::IdempotencyInFlight {
+                retry_after: Duration::from_secs(1),
+            }),
             Some((view, _)) => Ok(Some(match &view.response {
                 Some(response) => stored(response),
                 None => accepted(&view, true),
@@ -218,6 +245,12 @@ impl Policy for Idempotency {
             if let Some(response) = self.queued(&keyed).await? {
                 return Ok(response);
             }
+            if !request.headers().contains_key(IDEMPOTENCY_KEY)
+                && let Ok(derived) = HeaderValue::try_from(keyed.key.as_str())
+            {
+                // The upstream gets it like one that was sent.
+                request.headers_mut().insert(IDEMPOTENCY_KEY, derived);
+            }
             request.extensions_mut().insert(keyed.clone());
             let response = next.run(request).await?;
             self.keep(&keyed, response).await
@@ -227,7 +260,11 @@ impl Policy for Idempotency {
 
 impl Idempotency {
     /// Keeps a definite answer of the upstream. What may turn out otherwise next time is not kept.
-    async fn keep(&self, keyed: &Keyed, response: Response) -> Result<Response, Refusal> {
+    async fn keep(&self, keyed: &Keyed, mut response: Response) -> Result<Response, Refusal> {
+        if let Some(recorded) = response.extensions_mut().remove::<Recorded>() {
+            // It is on disk that it was sent; its answer has to be there before the client has it.
+            return recorded.answered(response).await;
+        }
         let status = response.status();
         let is_definite = !status.is_server_error()
             && !matches!(
@@ -259,7 +296,7 @@ impl Idempotency {
             status,
             headers: parts.headers.clone(),
             body: bytes.clone(),
-            until: Instant::now() + KEEP,
+            until: Instant::now() + self.keep,
             contract: parts
                 .extensions
                 .get::<Translated>()

@@ -19,7 +19,7 @@ const LEASE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// Short forms.
-pub(super) trait Short: MessageLog {
+pub(crate) trait Short: MessageLog {
     fn put(&self, message: NewMessage, now: Timestamp) -> LogFuture<'_, Admitted> {
         self.admit(message.into(), now)
     }
@@ -38,29 +38,29 @@ pub(super) trait Short: MessageLog {
 
 impl<L: MessageLog + ?Sized> Short for L {}
 
-pub(super) fn cause(view: &MessageView) -> Option<&str> {
+pub(crate) fn cause(view: &MessageView) -> Option<&str> {
     Some(view.failure.as_ref()?.cause.as_str())
 }
 
-pub(super) fn by(name: &str) -> Actor {
+pub(crate) fn by(name: &str) -> Actor {
     Actor {
         name: name.into(),
         reason: "ticket 7".into(),
     }
 }
 
-pub(super) fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     after(Timestamp::UNIX_EPOCH, DAY + Duration::from_secs(seconds))
 }
 
-pub(super) fn key(value: &str) -> OrderKey {
+pub(crate) fn key(value: &str) -> OrderKey {
     OrderKey {
         upstream: "erp".into(),
         value: value.into(),
     }
 }
 
-pub(super) fn message(number: u8, value: &str) -> NewMessage {
+pub(crate) fn message(number: u8, value: &str) -> NewMessage {
     NewMessage {
         id: format!("m{number}"),
         scope: [number; 32],
@@ -89,7 +89,7 @@ pub(super) fn message(number: u8, value: &str) -> NewMessage {
     }
 }
 
-pub(super) fn created() -> StoredResponse {
+pub(crate) fn created() -> StoredResponse {
     StoredResponse {
         status: 201,
         headers: vec![("location".into(), b"/orders/1".to_vec())],
@@ -119,11 +119,11 @@ fn in_doubt(seconds: u64) -> AttemptOutcome {
     }
 }
 
-pub(super) async fn admit(log: &dyn MessageLog, number: u8, value: &str, now: u64) {
+pub(crate) async fn admit(log: &dyn MessageLog, number: u8, value: &str, now: u64) {
     assert_eq!(log.put(message(number, value), at(now)).await, Ok(Admitted::New(None)));
 }
 
-pub(super) async fn claim(log: &dyn MessageLog, max: usize, now: u64) -> Vec<Claimed> {
+pub(crate) async fn claim(log: &dyn MessageLog, max: usize, now: u64) -> Vec<Claimed> {
     log.claim("erp", max, LEASE, at(now)).await.unwrap()
 }
 
@@ -136,13 +136,13 @@ async fn claim_ids(log: &dyn MessageLog, max: usize, now: u64) -> Vec<String> {
 }
 
 /// Claims the one message that is ready.
-pub(super) async fn claim_one(log: &dyn MessageLog, now: u64) -> Claimed {
+pub(crate) async fn claim_one(log: &dyn MessageLog, now: u64) -> Claimed {
     let mut claimed = claim(log, 9, now).await;
     assert_eq!(claimed.len(), 1, "{claimed:?}");
     claimed.remove(0)
 }
 
-pub(super) async fn attempt(log: &dyn MessageLog, now: u64, outcome: AttemptOutcome) {
+pub(crate) async fn attempt(log: &dyn MessageLog, now: u64, outcome: AttemptOutcome) {
     let lease = claim_one(log, now).await.lease;
     log.begin_attempt(lease.clone(), at(now)).await.unwrap();
     log.finish(lease, outcome, at(now + 1)).await.unwrap();

@@ -1,6 +1,9 @@
 //! Takes a queued message to its upstream, by the snapshot in force, and maps the answer for its caller.
 
+mod lookup;
 mod renew;
+
+pub(crate) use self::lookup::Lookup;
 
 use std::{
     future::Future,
@@ -23,7 +26,7 @@ use crate::{
     policy::map,
     problem::{Refusal, UpstreamCause},
     shared::Shared,
-    snapshot::DeliveryRoute,
+    snapshot::{DeliveryRoute, Route},
     upstream::{Outbound, Upstream, headers},
 };
 
@@ -43,6 +46,13 @@ impl Gateway {
 
     fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
         self.shared.snapshot.load().as_ref()?.upstreams.get(name).cloned()
+    }
+
+    fn route(&self, message: &NewMessage) -> Option<Arc<Route>> {
+        let snapshot = self.shared.snapshot.load_full()?;
+        snapshot
+            .route(&message.api, &message.operation, &message.version)
+            .cloned()
     }
 
     async fn deliver(&self, message: &NewMessage, number: u32) -> Delivery {
@@ -133,11 +143,24 @@ impl Courier for Gateway {
         Box::pin(self.deliver(message, number))
     }
 
-    fn look_up<'a>(&'a self, _: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>> {
-        Box::pin(async { LookedUp::Failed("its API names no lookup".to_owned()) })
+    fn look_up<'a>(&'a self, message: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>> {
+        Box::pin(async move {
+            let (route, upstream) = (self.route(message), self.upstream(&message.order_key.upstream));
+            let delivery = route.as_ref().and_then(|route| route.delivery.as_ref());
+            let lookup = delivery.and_then(|delivery| delivery.lookup.as_ref());
+            match (lookup, upstream) {
+                (Some(lookup), Some(upstream)) => lookup.ask(&upstream, message).await,
+                _ => LookedUp::Failed("the policies name no lookup for it any more".to_owned()),
+            }
+        })
     }
 
     fn repeats(&self, message: &NewMessage) -> Repeats {
+        let route = self.route(message);
+        let delivery = route.as_ref().and_then(|route| route.delivery.as_ref());
+        if let Some(lookup) = delivery.and_then(|delivery| delivery.lookup.as_ref()) {
+            return Repeats::Lookup { settle: lookup.settle };
+        }
         let upstream = self.upstream(&message.order_key.upstream);
         let honoured = upstream.as_ref().and_then(|upstream| upstream.honours_repeats());
         honoured.map_or(Repeats::Unsafe, |honoured| Repeats::Honoured {

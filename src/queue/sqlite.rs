@@ -4,6 +4,7 @@
 //! that is not "full" ends all trust: nothing is acknowledged any more until the process starts again and reads from
 //! disk what is true.
 
+mod archive;
 mod codec;
 mod read;
 mod row;
@@ -12,6 +13,8 @@ mod schema;
 mod tests;
 mod worker;
 mod write;
+
+pub use self::archive::Archive;
 
 use std::{
     fs::{File, TryLockError},
@@ -59,6 +62,12 @@ pub enum OpenError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "{} is of an older release (layout {found}, this release knows {known}); start the gateway once, or use that \
+         release",
+        path.display()
+    )]
+    Older { path: PathBuf, found: i64, known: i64 },
     #[error("{} is not a queue's store: it belongs to another program; choose another folder", path.display())]
     Foreign { path: PathBuf },
     #[error("a queue of {max_bytes} bytes is too small; give it at least {SMALLEST_QUOTA}")]

@@ -14,8 +14,8 @@ use self::{trial::Plan, versions::Offered};
 use super::{ApiTrial, ApiVersions, DeliveryRoute, Route, RouteName, Snapshot, router::Router};
 use crate::{
     config::{
-        self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, MappingsSpec, Policies, Severity, SourceFile, Sources,
-        Spanned, StateSpec,
+        self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, LookupSpec, MappingsSpec, Policies, Severity, SourceFile,
+        Sources, Spanned, StateSpec,
     },
     contract::{Candidate, Contract, ContractVersion, Operation, Standing, Surroundings, check},
     lifecycle::{Fields, Life},
@@ -24,6 +24,7 @@ use crate::{
         authenticate::{Authenticate, ChannelTable},
         status::{self, Status},
     },
+    queue::courier::Lookup,
     shared::Shared,
     upstream::Upstream,
 };
@@ -84,6 +85,32 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
 /// Everything that is wrong or doubtful in the files, without a running gateway.
 pub fn check(sources: &Sources, shared: &Shared) -> Vec<Diagnostic> {
     compile(sources, shared).1
+}
+
+/// How the upstream is asked whether it has done an operation, where its API says so.
+fn lookup<'a>(
+    spec: &'a ApiSpec,
+    contract: &Contract,
+    target: &Arc<ContractVersion>,
+    life: &Life,
+    operation: &Operation,
+) -> Result<Option<Lookup>, (&'a Spanned<LookupSpec>, String)> {
+    let fallback = spec.fallback.as_ref();
+    let Some(lookup) = fallback.and_then(|fallback| fallback.lookup.get(&*operation.id)) else {
+        return Ok(None);
+    };
+    let compile = || {
+        let find = |id: &str| {
+            let found = target.operation(id).cloned();
+            found.ok_or_else(|| format!("version {} of the contract has no operation `{id}`", target.version))
+        };
+        let asked = find(&lookup.value.operation.value)?;
+        let translation = contract.translation(&asked.id, &life.version, &target.version)?;
+        let translation = Some(Arc::new(translation)).filter(|translation| !translation.is_identity());
+        let operations = (asked, find(&operation.id)?);
+        Lookup::compile(&lookup.value, operations, translation, &spec.upstream.path, spec.body.0)
+    };
+    compile().map(Some).map_err(|message| (lookup, message))
 }
 
 fn contracts(sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Contract> {
@@ -354,6 +381,13 @@ impl Compiler<'_> {
                 return None;
             }
         };
+        let lookup = match lookup(&api.spec, contract, target, life, operation) {
+            Ok(lookup) => lookup,
+            Err((lookup, message)) => {
+                self.wrong(at(&api.file, lookup, message));
+                return None;
+            }
+        };
         let pattern = format!("{prefix}{}", operation.template);
         let name = api.spec.name.value.as_str();
         let route = Arc::new(Route {
@@ -371,7 +405,9 @@ impl Compiler<'_> {
             delivery: Some(DeliveryRoute {
                 upstream: upstream.clone(),
                 translation,
+                operation: compiling.spoken.as_ref().map(|(_, operation)| operation.clone()),
                 forward: pipeline::forward(&compiling),
+                lookup,
                 limit: api.spec.body.0,
                 former: former(contract, &compiling, target),
                 spoken: Some(target.version.clone()),

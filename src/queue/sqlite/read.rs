@@ -12,8 +12,8 @@ use super::{
 use crate::{
     audit,
     queue::{
-        Actor, AttemptView, Digest, Lane, MessageCopy, MessageFilter, MessageState, MessageView, OrderKey, Page, Pause,
-        PauseScope, Shown, StoredRequest, StoredResponse,
+        Actor, AttemptView, Digest, Group, Lane, MessageCopy, MessageFilter, MessageState, MessageView, OrderKey, Page,
+        Pause, PauseScope, Shown, StoredRequest, StoredResponse,
     },
 };
 
@@ -369,6 +369,25 @@ pub(super) fn oldest(connection: &Connection, now: Timestamp) -> rusqlite::Resul
         oldest = oldest.into_iter().chain(found.map(|time| time.0)).min();
     }
     Ok(oldest.map(|admitted| Duration::try_from(now.duration_since(admitted)).unwrap_or_default()))
+}
+
+/// Counts all messages there are.
+pub(super) fn groups(connection: &Connection) -> rusqlite::Result<BTreeMap<Group, u64>> {
+    let mut groups = connection.prepare(
+        "SELECT upstream, api, channel, lane, state, holds, count(*) FROM message GROUP BY 1, 2, 3, 4, 5, 6",
+    )?;
+    let groups = groups.query_map([], |row| {
+        let group = Group {
+            upstream: row.get(0)?,
+            api: row.get(1)?,
+            channel: row.get(2)?,
+            lane: row.get(3)?,
+            state: row.get(4)?,
+            holds: row.get(5)?,
+        };
+        Ok((group, row.get::<_, i64>(6)?.cast_unsigned()))
+    })?;
+    groups.collect()
 }
 
 pub(super) fn audit(connection: &Connection, after: u64, max: usize) -> rusqlite::Result<Vec<audit::Entry>> {

@@ -206,6 +206,36 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// That it can be read as it is.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    let failed = |source| OpenError::Store {
+        path: path.clone(),
+        source,
+    };
+    if pragma(connection, "application_id").map_err(failed)? != APPLICATION {
+        return Err(OpenError::Foreign { path });
+    }
+    match pragma(connection, "user_version").map_err(failed)? {
+        LAYOUT => Ok(()),
+        found if found > LAYOUT => Err(OpenError::Newer {
+            path,
+            found,
+            known: LAYOUT,
+        }),
+        found => Err(OpenError::Older {
+            path,
+            found,
+            known: LAYOUT,
+        }),
+    }
+}
+
+/// Bytes in use.
+pub(super) fn used(connection: &Connection) -> rusqlite::Result<i64> {
+    Ok((pragma(connection, "page_count")? - pragma(connection, "freelist_count")?) * PAGE_BYTES)
+}
+
 /// How long another program that looks into the file may block us.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -16,7 +16,7 @@ use super::{
     codec::{Micros, encode_headers},
     read,
     row::{Known, Whole, columns, more_columns},
-    schema::{PAGE_BYTES, pragma},
+    schema::used,
     worker::{Facts, Failure},
 };
 use crate::{
@@ -106,13 +106,8 @@ impl Writer {
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         // The last tenth is kept for finishing what is there.
-        self.room = self.quota / 10 * 9 - self.used()?;
+        self.room = self.quota / 10 * 9 - used(&self.connection)?;
         Ok(())
-    }
-
-    fn used(&self) -> rusqlite::Result<i64> {
-        let used = pragma(&self.connection, "page_count")? - pragma(&self.connection, "freelist_count")?;
-        Ok(used * PAGE_BYTES)
     }
 
     /// Errors are passed over: `SQLite` may have rolled back by itself, and if it has not, the next `begin` fails.
@@ -665,21 +660,11 @@ impl Writer {
 
     /// Counts what is there when the store is opened.
     fn count_all(&mut self) -> rusqlite::Result<()> {
-        let mut groups = self.connection.prepare(
-            "SELECT upstream, api, channel, lane, state, holds, count(*) FROM message GROUP BY 1, 2, 3, 4, 5, 6",
-        )?;
-        let groups = groups.query_map([], |row| {
-            let group = Group {
-                upstream: row.get(0)?,
-                api: row.get(1)?,
-                channel: row.get(2)?,
-                lane: row.get(3)?,
-                state: row.get(4)?,
-                holds: row.get(5)?,
-            };
-            Ok((group, row.get(6)?))
-        })?;
-        self.changes.groups = groups.collect::<rusqlite::Result<_>>()?;
+        let groups = read::groups(&self.connection)?;
+        self.changes.groups = groups
+            .into_iter()
+            .map(|(group, count)| (group, count.cast_signed()))
+            .collect();
         let mut depths = self
             .connection
             .prepare("SELECT upstream, order_value, count(*) FROM message WHERE holds = 1 GROUP BY 2, 1")?;

@@ -169,7 +169,10 @@ impl<'c> Compiler<'c> {
             delivery: Some(DeliveryRoute {
                 upstream: plan.upstream.clone(),
                 translation: candidate.translation.clone(),
+                operation: candidate.spoken.as_ref().map(|(_, operation)| operation.clone()),
                 forward: pipeline::forward(&candidate),
+                // What is in doubt is sent again under its key, or parked.
+                lookup: None,
                 limit: compiling.spec.body.0,
                 former: super::former(plan.contract, &candidate, &plan.target),
                 spoken: Some(plan.target.version.clone()),

@@ -26,6 +26,7 @@ pub(super) fn apis(draft: &Draft, found: &mut Vec<Diagnostic>) {
         upstream_path(spec, file, found);
         authenticate(draft, spec, file, found);
         scopes(draft, spec, file, found);
+        idempotency(spec, file, found);
         if let Some(fallback) = &spec.fallback {
             check_fallback(spec, fallback, file, found);
         }
@@ -233,6 +234,12 @@ fn check_fallback(spec: &ApiSpec, fallback: &FallbackSpec, file: &SourceFile, fo
         }
     }
     place(&fallback.order_by, file, &["fallback", "orderBy"], found);
+    for (name, lookup) in &fallback.lookup {
+        if !fallback.operations.iter().any(|operation| operation.value == *name) {
+            let message = format!("`{name}` has a lookup, but is not one of `fallback.operations`");
+            found.push(Diagnostic::at(file, lookup, message).help("add it there, or remove the lookup"));
+        }
+    }
     if let Some(lane) = &fallback.lane {
         place(&lane.by, file, &["fallback", "lane", "by"], found);
         for (position, value) in lane.bulk.iter().enumerate() {
@@ -242,6 +249,33 @@ fn check_fallback(spec: &ApiSpec, fallback: &FallbackSpec, file: &SourceFile, fo
                 found.push(diagnostic.help("keep it in one of the two"));
             }
         }
+    }
+}
+
+fn idempotency(spec: &ApiSpec, file: &SourceFile, found: &mut Vec<Diagnostic>) {
+    let queued = spec.fallback.iter().flat_map(|fallback| &fallback.operations);
+    let queued: Vec<&str> = queued.map(|operation| operation.value.as_str()).collect();
+    for operation in &spec.idempotency.durable {
+        if !queued.contains(&operation.value.as_str()) {
+            let message = format!("`{}` is durable, but may not be queued", operation.value);
+            let help = "add it to `fallback.operations`: what is in doubt after a crash is resolved there";
+            found.push(Diagnostic::at(file, operation, message).help(help));
+        }
+    }
+    if let Some(derive) = &spec.idempotency.derive {
+        let hashes_are_pointers = |text: &String| text.strip_prefix("hash:").unwrap_or(text).to_owned();
+        let places = match derive {
+            PlacesSpec::Everywhere(places) => PlacesSpec::Everywhere(places.iter().map(hashes_are_pointers).collect()),
+            PlacesSpec::ByVersion(places) => {
+                let places = places.iter();
+                PlacesSpec::ByVersion(
+                    places
+                        .map(|(version, places)| (version.clone(), places.iter().map(hashes_are_pointers).collect()))
+                        .collect(),
+                )
+            }
+        };
+        place(&places, file, &["idempotency", "derive"], found);
     }
 }
 
