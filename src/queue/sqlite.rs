@@ -5,6 +5,7 @@
 //! disk what is true.
 
 mod archive;
+mod ballast;
 mod codec;
 mod read;
 mod row;
@@ -29,6 +30,7 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::{
+    ballast::Ballast,
     worker::{Facts, Failure, Worker},
     write::Writer,
 };
@@ -81,7 +83,8 @@ impl SqliteLog {
     /// at once.
     ///
     /// `max_bytes` bounds the store's file; new messages are refused at nine tenths of it, so that the others can still
-    /// be finished. Beside it there is a write-ahead log of a few MiB.
+    /// be finished. Beside it there is a write-ahead log of a few MiB, and ballast: a file that is given up when the disk
+    /// is full, so that what is there can be delivered.
     pub fn open(folder: &Path, max_bytes: u64) -> Result<Self, OpenError> {
         if max_bytes < SMALLEST_QUOTA {
             return Err(OpenError::TooSmall { max_bytes });
@@ -93,7 +96,8 @@ impl SqliteLog {
             source,
         };
         let connection = schema::open(&path, max_bytes)?;
-        let (writer, facts) = Writer::open(connection, max_bytes).map_err(store)?;
+        let ballast = Ballast::new(folder, max_bytes);
+        let (writer, facts) = Writer::open(connection, max_bytes, ballast).map_err(store)?;
         let reader = schema::open_for_reading(&path).map_err(store)?;
         let thread = |source| OpenError::Folder {
             folder: folder.to_owned(),

@@ -21,6 +21,10 @@ impl ToSql for Micros {
 impl FromSql for Micros {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let micros = value.as_i64()?;
+        // The end of time is a deadline that never comes, and does not come back from its microseconds.
+        if micros >= Timestamp::MAX.as_microsecond() {
+            return Ok(Self(Timestamp::MAX));
+        }
         Timestamp::from_microsecond(micros)
             .map(Self)
             .map_err(|_| FromSqlError::OutOfRange(micros))
@@ -143,6 +147,18 @@ mod tests {
         let encoded = encode_headers(&headers);
         assert_eq!(Headers::column_result(ValueRef::Blob(&encoded)), Ok(Headers(headers)));
         assert_eq!(Headers::column_result(ValueRef::Blob(&[])), Ok(Headers(vec![])));
+    }
+
+    #[test]
+    fn times_come_back_as_they_went_in_to_the_end_of_time() {
+        for time in [
+            Timestamp::UNIX_EPOCH,
+            Timestamp::MAX,
+            "2026-11-28T20:00:00.123456Z".parse().unwrap(),
+        ] {
+            let stored = ValueRef::Integer(time.as_microsecond());
+            assert_eq!(Micros::column_result(stored).unwrap().0, time);
+        }
     }
 
     #[test]

@@ -231,10 +231,37 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     }
 }
 
+/// Folds the write-ahead log into the store, as far as no reader is in the way.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+        .query_row([], |_| Ok(()))
+}
+
+/// Pages given back at a time, so that callers do not wait long.
+const VACUUM_PAGES: i64 = 500;
+/// Free pages that are kept: they will be used again.
+const KEPT_PAGES: i64 = 1_024;
+
+/// Gives some free pages back to the disk, where many are free.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    let (free, all) = (pragma(connection, "freelist_count")?, pragma(connection, "page_count")?);
+    if free <= KEPT_PAGES || free < all / 4 {
+        return Ok(());
+    }
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
 /// Bytes in use.
 pub(super) fn used(connection: &Connection) -> rusqlite::Result<i64> {
     Ok((pragma(connection, "page_count")? - pragma(connection, "freelist_count")?) * PAGE_BYTES)
 }
+
+/// What is left of a write-ahead log that grew larger, once it is folded in.
+const LOG_BYTES: i64 = 16 << 20;
 
 /// How long another program that looks into the file may block us.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -243,11 +270,15 @@ fn configure(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    // Counts for a new store only; it gives pages back that way, and an older one keeps them for itself.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))?;
+    // The writer does it between commits, when nobody waits for an answer.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
     let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / PAGE_BYTES;
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
 }

@@ -402,9 +402,106 @@ fn the_settings_that_durability_needs_are_on() {
     let connection = schema::open(&folder.path().join("queue.db"), QUOTA).unwrap();
     let value = |name| schema::pragma(&connection, name).unwrap();
     assert_eq!(["synchronous", "foreign_keys", "cell_size_check"].map(value), [2, 1, 1]);
-    assert_eq!(["wal_autocheckpoint", "max_page_count"].map(value), [1000, 4096]);
+    assert_eq!(
+        ["wal_autocheckpoint", "max_page_count", "auto_vacuum"].map(value),
+        [0, 4096, 2]
+    );
     let mode: String = connection
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
         .unwrap();
     assert_eq!(mode, "wal");
+}
+
+/// A small disk of its own, where the machine lets us have one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_messages_and_delivers_the_others() {
+    let Some(disk) = SmallDisk::mount("6m") else {
+        tracing::warn!("no small disk can be mounted here");
+        return;
+    };
+    // The quota is larger than the disk.
+    let log = SqliteLog::open(disk.0.path(), QUOTA).unwrap();
+    let mut stored = 20;
+    for number in 0..stored {
+        log.put(bulky(number), at(0)).await.unwrap();
+    }
+    // Somebody else takes what was left.
+    let other = disk.0.path().join("other");
+    let mut taken = File::create(&other).unwrap();
+    while io::Write::write_all(&mut taken, &[0; 4096]).is_ok() {}
+    drop(taken);
+    while log.put(bulky(stored), at(0)).await != Err(LogError::Full) {
+        stored += 1;
+    }
+    assert_eq!(log.health(), Health::Full);
+    for claimed in claim(&log, 100, 1).await {
+        log.begin_attempt(claimed.lease.clone(), at(1)).await.unwrap();
+        log.finish(claimed.lease, AttemptOutcome::Delivered(created()), at(2))
+            .await
+            .unwrap();
+    }
+    let delivered = log.stats(at(3)).await.unwrap().in_state(MessageState::Delivered);
+    assert_eq!(delivered, u64::from(stored), "everything that was taken is delivered");
+    assert_eq!(log.health(), Health::Full);
+
+    fs::remove_file(&other).unwrap();
+    log.sweep(Duration::ZERO, at(9)).await.unwrap();
+    while log.health() == Health::Full {
+        log.sweep(Duration::ZERO, at(10)).await.unwrap();
+    }
+    log.put(bulky(stored), at(11)).await.unwrap();
+}
+
+#[tokio::test]
+async fn disk_is_given_back_after_a_drain() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(folder.path(), 64 << 20).unwrap();
+    let size = || fs::metadata(folder.path().join("queue.db")).unwrap().len();
+    for round in 0..5_u32 {
+        for number in 0..200 {
+            let plain = bulky(number);
+            let id = format!("{round}-{number}");
+            let mut scope = [number; 32];
+            scope[..4].copy_from_slice(&round.to_be_bytes());
+            let order_key = key(&id);
+            let new = NewMessage {
+                id,
+                scope,
+                order_key,
+                ..plain
+            };
+            log.put(new, at(0)).await.unwrap();
+        }
+    }
+    for claimed in claim(&log, 1000, 1).await {
+        log.finish(claimed.lease, AttemptOutcome::Delivered(created()), at(2))
+            .await
+            .unwrap();
+    }
+    // A sweep is what comes by when nobody wants anything.
+    let large = 1000 * (16 << 10);
+    for second in 0..200 {
+        log.sweep(Duration::ZERO, at(10 + second)).await.unwrap();
+    }
+    assert_eq!(log.stats(at(999)).await.unwrap().groups.len(), 0);
+    assert!(size() < large / 2, "{} bytes are left", size());
 }

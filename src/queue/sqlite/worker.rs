@@ -155,6 +155,12 @@ pub(super) fn write(mut writer: Writer, mut jobs: Jobs<Writer>, facts: &Facts) {
             group.push(job);
         }
         commit(&mut writer, group, facts);
+        if facts.trusted().is_ok()
+            && let Err(error) = writer.tidy(jobs.is_empty())
+            && !is_full(&error)
+        {
+            facts.poison(&error);
+        }
     }
 }
 
@@ -167,6 +173,8 @@ fn commit(writer: &mut Writer, mut group: Batch, facts: &Facts) {
             facts.apply(writer);
             answer(group, None);
         }
+        // The disk is full, not the quota: what is there has to be finished all the same.
+        Err(error) if is_full(&error) && writer.makes_room() => commit(writer, group, facts),
         Err(error) if is_full(&error) && group.len() > 1 => {
             // One of them was too much: the others may fit.
             for job in group {

@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::{
+    ballast::Ballast,
     codec::{Micros, encode_headers},
     read,
     row::{Known, Whole, columns, more_columns},
-    schema::used,
+    schema::{checkpoint, give_back, used},
     worker::{Facts, Failure},
 };
 use crate::{
@@ -37,6 +38,10 @@ const MESSAGE_OVERHEAD: usize = 2048;
 /// With less room than this the store counts as full.
 const LEAST_ROOM: i64 = 64 << 10;
 
+/// The write-ahead log is folded in after so many changed rows.
+const FOLD_IDLE: u64 = 500;
+const FOLD_BUSY: u64 = 20_000;
+
 /// How many bytes a message will take, roughly.
 pub(super) fn size(message: &NewMessage) -> usize {
     let headers = message
@@ -55,6 +60,9 @@ pub(super) struct Writer {
     wheels: HashMap<String, Wheel>,
     pauses: BTreeMap<PauseScope, Pause>,
     audit: audit::Head,
+    ballast: Ballast,
+    /// Rows changed when the write-ahead log was folded in last.
+    folded: u64,
     quota: i64,
     /// Bytes that new messages may still take.
     room: i64,
@@ -75,7 +83,11 @@ pub(super) struct Changes {
 }
 
 impl Writer {
-    pub(super) fn open(connection: Connection, max_bytes: u64) -> rusqlite::Result<(Self, Arc<Facts>)> {
+    pub(super) fn open(
+        connection: Connection,
+        max_bytes: u64,
+        ballast: Ballast,
+    ) -> rusqlite::Result<(Self, Arc<Facts>)> {
         let quota = i64::try_from(max_bytes).unwrap_or(i64::MAX);
         let pauses = read::pauses(&connection)?;
         let facts = Arc::new(Facts::new(max_bytes, pauses.clone()));
@@ -85,6 +97,8 @@ impl Writer {
             facts: Arc::clone(&facts),
             wheels: HashMap::new(),
             pauses,
+            ballast,
+            folded: 0,
             quota,
             room: 0,
             changes: Changes::default(),
@@ -120,8 +134,32 @@ impl Writer {
         }
     }
 
+    /// What can wait until the answers are given. Most of it waits until nobody wants anything.
+    pub(super) fn tidy(&mut self, is_idle: bool) -> rusqlite::Result<()> {
+        let changed = self.connection.total_changes() - self.folded;
+        // On a full disk the log must not grow.
+        let is_short = changed > 0 && !self.ballast.is_there();
+        if is_short || changed >= if is_idle { FOLD_IDLE } else { FOLD_BUSY } {
+            self.folded += changed;
+            checkpoint(&self.connection)?;
+        }
+        if is_idle {
+            give_back(&self.connection)?;
+            self.ballast.restore();
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction that found no room has some now.
+    pub(super) fn makes_room(&mut self) -> bool {
+        self.ballast.is_there() && self.ballast.is_disk_full() && self.ballast.release()
+    }
+
     /// A store that was full is so until a twentieth of its quota is free again.
     pub(super) fn is_full(&self, was_full: bool) -> bool {
+        if !self.ballast.is_there() {
+            return true;
+        }
         self.room
             < if was_full {
                 LEAST_ROOM.max(self.quota / 20)
@@ -145,7 +183,7 @@ impl Writer {
         }
         self.check_limits(admission)?;
         let size = i64::try_from(size(message)).unwrap_or(i64::MAX);
-        if size > self.room {
+        if size > self.room || !self.ballast.is_there() {
             return Err(LogError::Full.into());
         }
         let until = match admission.attempt {
