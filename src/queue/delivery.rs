@@ -1,6 +1,8 @@
 //! Brings queued messages to their upstreams: in order per key, never faster than the upstream recovers.
 
 mod classify;
+#[cfg(test)]
+mod crash;
 mod pace;
 #[cfg(test)]
 mod tests;
