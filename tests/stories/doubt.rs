@@ -19,14 +19,14 @@ fn durable(folder: &Path, more: &str) {
     };
     edit(
         "policies/apis/erp-orders.yaml",
-        "idempotency: { required: [createOrder, confirmShipment, cancelOrder] }",
-        "idempotency: { required: [createOrder, confirmShipment, cancelOrder], durable: [createOrder],\n  \
+        "idempotency: { required: [createOrder, updateOrder, confirmShipment, cancelOrder] }",
+        "idempotency: { required: [createOrder, updateOrder, confirmShipment, cancelOrder], durable: [createOrder],\n  \
          derive: { v1: [/orderNo], v2: [/orderId], v3: [/orderNumber, hash:/lines] } }",
     );
     edit(
         "policies/apis/erp-orders.yaml",
-        "  operations: [createOrder, confirmShipment, cancelOrder]\n",
-        &format!("  operations: [createOrder, confirmShipment, cancelOrder]\n{more}"),
+        "  operations: [createOrder, updateOrder, confirmShipment, cancelOrder]\n",
+        &format!("  operations: [createOrder, updateOrder, confirmShipment, cancelOrder]\n{more}"),
     );
     edit(
         "policies/upstreams/erp.yaml",
