@@ -2,7 +2,7 @@
 
 mod cookies;
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -194,6 +194,18 @@ impl Translation {
         headers: &mut HeaderMap,
         body: Option<&Document>,
     ) -> Result<MappedRequest, Unmappable> {
+        self.request_of(path_values, query, headers, body)
+    }
+
+    /// The same with a body that is dropped as soon as the first mapping has read it: a large one is in memory in two
+    /// versions at a time, not in all.
+    pub fn request_of(
+        &self,
+        path_values: &[String],
+        query: Option<&str>,
+        headers: &mut HeaderMap,
+        body: Option<impl Borrow<Document>>,
+    ) -> Result<MappedRequest, Unmappable> {
         let upstream = self.upstream();
         let path = self.path(path_values)?;
         let path_and_query = match self.opened(query)? {
@@ -225,6 +237,16 @@ impl Translation {
         status: StatusCode,
         headers: &mut HeaderMap,
         body: Option<&Document>,
+    ) -> Result<MappedResponse, Unmappable> {
+        self.response_of(status, headers, body)
+    }
+
+    /// The same with a body that is dropped as soon as the first mapping has read it.
+    pub fn response_of(
+        &self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        body: Option<impl Borrow<Document>>,
     ) -> Result<MappedResponse, Unmappable> {
         let (code, programs) = self.response_programs(status, headers, body.is_some())?;
         let mut missed = Missed::default();
@@ -789,29 +811,37 @@ fn explain(
     Ok(stages)
 }
 
-/// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it.
+/// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it. What has
+/// been read is dropped before anything else is made.
 fn translate(
-    body: &Document,
+    body: impl Borrow<Document>,
     programs: &[Running<'_>],
     mut prepare: Option<&mut Prepare<'_>>,
 ) -> Result<Document, Unmappable> {
+    let mut given = Some(body);
     let mut made: Option<Document> = None;
     for (index, (step, program, way)) in programs.iter().enumerate() {
-        if prepare.is_some()
-            && let Some(edited) = prepared(&mut prepare, programs, index, made.as_ref().unwrap_or(body))?
-        {
-            made = Some(edited);
+        let Some(before) = made.as_ref().or(given.as_ref().map(Borrow::borrow)) else {
+            break;
+        };
+        let edited = match prepare {
+            Some(_) => prepared(&mut prepare, programs, index, before)?,
+            None => None,
+        };
+        let next = if step.programs.list[*program].is_identity {
+            edited
+        } else {
+            let before = edited.as_ref().unwrap_or(before);
+            let translated = step.programs.run(*program, *way, before);
+            Some(translated.map_err(|fault| sent_as(fault, &programs[..index]))?)
+        };
+        if next.is_some() {
+            made = next;
+            given = None;
         }
-        if step.programs.list[*program].is_identity {
-            continue;
-        }
-        let translated = step
-            .programs
-            .run(*program, *way, made.as_ref().unwrap_or(body))
-            .map_err(|fault| sent_as(fault, &programs[..index]))?;
-        made = Some(translated);
     }
-    Ok(made.unwrap_or_else(|| body.clone()))
+    made.or(given.map(|body| body.borrow().clone()))
+        .ok_or_else(|| Unmappable::new("nothing is left of the body"))
 }
 
 /// A fault in the words of the message as it was sent: the programs before it are followed backwards.

@@ -72,16 +72,16 @@ impl Map {
             .as_ref()
             .and_then(|exchange| exchange.path_values.get())
             .map_or(&[][..], Vec::as_slice);
-        let document = Payload::of(&request);
+        // From here on nobody needs what the caller sent: a large body goes as soon as it has been read.
+        drop(body);
+        let document = request.extensions_mut().remove::<Payload>().map(|payload| payload.0);
+        if document.is_some() && !self.translation.keeps_patch() {
+            *request.body_mut() = Body::empty();
+        }
         let query = request.uri().query().map(str::to_owned);
         let mapped = self
             .translation
-            .request(
-                path_values,
-                query.as_deref(),
-                request.headers_mut(),
-                document.as_deref(),
-            )
+            .request_of(path_values, query.as_deref(), request.headers_mut(), document)
             .map_err(|unmappable| {
                 self.metrics.request_unmappable();
                 if unmappable.is_malformed {
@@ -182,7 +182,7 @@ pub(crate) fn answer(
         Some(parse(upstream, parts.status, &parts.headers, bytes)?)
     };
     let mapped = translation
-        .response(parts.status, &mut parts.headers, document.as_ref())
+        .response_of(parts.status, &mut parts.headers, document)
         .map_err(|unmappable| {
             let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
             Refusal::UpstreamInvalid {
@@ -200,7 +200,7 @@ pub(crate) fn answer(
         return Ok((with_body(parts, Bytes::new()), mapped.missed));
     };
     let document = Arc::new(document);
-    let bytes = Bytes::copy_from_slice(document.text().as_bytes());
+    let bytes = document.to_bytes();
     if is_digested {
         representation::digest(&mut parts.headers, &bytes);
     }

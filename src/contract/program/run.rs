@@ -589,6 +589,7 @@ impl<'a> Run<'a> {
     fn items(&mut self, list: Value<'a>, walk: &Walk, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
         let begun = self.out.begin_array();
         for item in list.elements() {
+            self.out.make_room();
             self.out.element(begun);
             self.value(item, walk, around)?;
         }
