@@ -84,7 +84,7 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
     let outcome = walk(&snapshot, &exchange, Request::from_parts(parts, body)).await;
 
     let mut response = outcome.unwrap_or_else(|refusal| {
-        exchange.trail().refusal = Some((refusal.slug(), refusal.class()));
+        note(&exchange, &refusal);
         refusal.into_response(&exchange.correlation)
     });
     if let Ok(correlation) = HeaderValue::from_str(&exchange.correlation) {
@@ -110,6 +110,19 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
         traces.record(&exchange, status, &method, uri.path(), ended);
     }
     response
+}
+
+/// What operators read of a refusal.
+fn note(exchange: &Exchange, refusal: &Refusal) {
+    let mut trail = exchange.trail();
+    trail.refusal = Some((refusal.slug(), refusal.class()));
+    if let Some(step) = refusal.step() {
+        trail.note("crossdock.mapping.step", step.to_string());
+    }
+    if let Refusal::UpstreamUnmappable { pointer, cause, .. } = refusal {
+        trail.note("crossdock.mapping.pointer", pointer.as_str());
+        trail.note("crossdock.mapping.cause", cause.as_str());
+    }
 }
 
 /// Finds the route and walks its steps.

@@ -17,7 +17,7 @@ use crate::{
     contract::{Mark, Missed, Operation, Translation},
     exchange::Exchange,
     json::Document,
-    problem::{Refusal, Violation},
+    problem::Refusal,
     telemetry::ValidationMetrics,
 };
 
@@ -94,6 +94,7 @@ impl Map {
                     version: self.version.clone(),
                     detail: unmappable.detail,
                     pointer: unmappable.pointer,
+                    step: unmappable.step,
                 }
             })?;
         *request.method_mut() = mapped.method;
@@ -135,10 +136,10 @@ impl Policy for Map {
         Box::pin(async move {
             let request = self.request(request)?;
             // A merged update is translated to its end where it is sent.
-            let response = next.run(request).await.inspect_err(|refusal| {
-                if matches!(refusal, Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. }) {
-                    self.metrics.request_unmappable();
-                }
+            let response = next.run(request).await.inspect_err(|refusal| match refusal {
+                Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. } => self.metrics.request_unmappable(),
+                Refusal::UpstreamUnmappable { .. } => self.metrics.response_unmappable(),
+                _ => {}
             })?;
             if response.extensions().get::<OwnAnswer>().is_some() {
                 return Ok(response);
@@ -185,13 +186,19 @@ pub(crate) fn answer(
         .response_of(parts.status, &mut parts.headers, document)
         .map_err(|unmappable| {
             let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
-            Refusal::UpstreamInvalid {
+            let detail = format!("its {} answer cannot be translated", parts.status.as_u16());
+            // What concerns the message and no value in it, anyone may know.
+            let is_plain = unmappable.step.is_none() && unmappable.pointer.is_empty();
+            Refusal::UpstreamUnmappable {
                 upstream: upstream.clone(),
-                detail: format!("its {} answer cannot be translated", parts.status.as_u16()),
-                violations: vec![Violation {
-                    at,
-                    what: unmappable.detail,
-                }],
+                detail: if is_plain {
+                    format!("{detail}: {}", unmappable.detail)
+                } else {
+                    detail
+                },
+                pointer: at,
+                step: unmappable.step,
+                cause: unmappable.detail,
             }
         })?;
     parts.status = mapped.status;
