@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
@@ -144,12 +144,14 @@ impl Body {
         }
         let mut pieces = read.into_iter().filter_map(|frame| frame.ok()?.into_data().ok());
         let first = pieces.next().unwrap_or_default();
-        let Some(second) = pieces.next() else { return Ok(first) };
-        let mut whole = BytesMut::with_capacity(length);
+        if first.len() == length {
+            return Ok(first);
+        }
+        let mut whole = Vec::with_capacity(length);
         whole.extend_from_slice(&first);
-        whole.extend_from_slice(&second);
+        drop(first);
         pieces.for_each(|piece| whole.extend_from_slice(&piece));
-        Ok(whole.freeze())
+        Ok(whole.into())
     }
 
     /// Reads everything into memory, at most `limit` bytes. Trailers are dropped.
@@ -165,26 +167,27 @@ impl Body {
             return Err(BodyError::TooLarge { limit });
         }
         let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
+        let mut whole = Vec::new();
         while let Some(frame) = self.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            if (first.len() + rest.len() + data.len()) as u64 > limit {
+            let length = first.len() + whole.len() + data.len();
+            if length as u64 > limit {
                 return Err(BodyError::TooLarge { limit });
             }
             // Most bodies come in one piece, which is taken as it is.
-            if first.is_empty() {
+            if length == data.len() {
                 first = data;
-            } else {
-                rest.extend_from_slice(&data);
+                continue;
             }
+            if whole.is_empty() {
+                // What is announced is reserved, and costs nothing before it has come.
+                let announced = self.size_hint().lower().min(limit);
+                whole.reserve_exact(length + usize::try_from(announced).unwrap_or_default());
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
         }
-        if rest.is_empty() {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&rest);
-        Ok(whole.freeze())
+        Ok(if whole.is_empty() { first } else { whole.into() })
     }
 }
 

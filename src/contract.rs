@@ -67,7 +67,7 @@ use rules::Rules;
 pub use spec::Direction;
 use spec::MappingSpec;
 use translation::Step;
-pub use translation::{ExplainedStage, MappedRequest, MappedResponse, Translation, Unmappable};
+pub use translation::{ExplainedStage, MappedRequest, MappedResponse, StepPlace, Translation, Unmappable};
 pub use trial::Candidate;
 pub use update::{Update, UpdateFault, Updated};
 

@@ -1,8 +1,8 @@
 //! JSON on the data path: exact numbers, member order kept, duplicates refused.
 //!
 //! A [`Document`] is a tape: the text, and one flat list of nodes that point into it. It borrows nothing, so it can be
-//! shared by all policies of a request; [`Value`] is a cursor into it. Numbers stay the text they were sent as, because
-//! `19.90` has to leave as `19.90`.
+//! shared by all policies of a request; [`Value`] is a cursor into it. Its text is shared with the body it was read from
+//! and the body it becomes. Numbers stay the text they were sent as, because `19.90` has to leave as `19.90`.
 
 mod build;
 mod number;
@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 pub use build::{Begun, Builder, Mark, MemberName};
 pub use number::Decimal;
@@ -29,7 +30,7 @@ pub const SIZE_LIMIT: usize = (1 << 28) - 1;
 /// One JSON text (RFC 8259), checked and indexed. Immutable and cheap to share behind an `Arc`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document {
-    text: String,
+    text: ByteString,
     nodes: Vec<Node>,
 }
 
@@ -65,26 +66,35 @@ pub struct JsonError {
     pub column: usize,
 }
 
-/// Sixteen bytes, so that four share a cache line: a small order is read in a dozen of those.
+/// Eight bytes, because large documents are mostly these: as much as their text, where values are short.
 ///
-/// An array is followed by its elements, an object by its members: a string node for the name, then the value.
+/// A string, a number or a word is one node. An array or object is two, the second with its end and how much it holds,
+/// followed by its elements or by its members: a string node for the name, then the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Node {
-    /// Where the text starts: strings without their quotes, everything else whole.
-    start: u32,
-    end: u32,
-    /// Index of the node after this one and all it holds.
-    next: u32,
-    /// Kind in the low three bits, `ESCAPED` in the fourth, the number of elements or members above.
-    info: u32,
+    /// Kind in the low three bits, `ESCAPED` in the fourth. Above, where the text starts, strings without their quotes;
+    /// in the second node of an array or object, where it ends.
+    head: u32,
+    /// Where the text ends; of an array or object, the index of the node after all it holds; in its second node, the
+    /// number of elements or members.
+    tail: u32,
 }
 
 const ESCAPED: u32 = 1 << 3;
-const COUNT_SHIFT: u32 = 4;
+const PLACE_SHIFT: u32 = 4;
+/// The kind of an array's or object's second node.
+const REST: u32 = 6;
 
 impl Node {
+    fn new(place: u32, info: u32, tail: u32) -> Self {
+        Self {
+            head: place << PLACE_SHIFT | info,
+            tail,
+        }
+    }
+
     fn kind(self) -> Kind {
-        match self.info & 7 {
+        match self.head & 7 {
             0 => Kind::Null,
             1 => Kind::Bool,
             2 => Kind::Number,
@@ -94,12 +104,35 @@ impl Node {
         }
     }
 
-    fn count(self) -> usize {
-        (self.info >> COUNT_SHIFT) as usize
+    /// An array or object.
+    fn is_nested(self) -> bool {
+        self.head & 4 != 0
+    }
+
+    fn place(self) -> usize {
+        (self.head >> PLACE_SHIFT) as usize
     }
 
     fn is_escaped(self) -> bool {
-        self.info & ESCAPED != 0
+        self.head & ESCAPED != 0
+    }
+}
+
+/// The index of the node after a value and all it holds.
+fn after(nodes: &[Node], index: usize) -> usize {
+    let node = nodes[index];
+    if node.is_nested() {
+        node.tail as usize
+    } else {
+        index + 1
+    }
+}
+
+/// Gives back room that a large document does not need; that of a small one is not worth the call.
+fn trim(nodes: &mut Vec<Node>) {
+    const WORTH_IT: usize = 8 << 10;
+    if nodes.capacity() - nodes.len() > WORTH_IT {
+        nodes.shrink_to_fit();
     }
 }
 
@@ -107,14 +140,14 @@ impl Document {
     /// Reads one JSON text, strictly: no byte order mark, no trailing text, no duplicate names, no lone surrogates,
     /// at most [`DEPTH_LIMIT`] levels and [`SIZE_LIMIT`] bytes.
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
-        // Positions are handed out as `&str`, and that without checking the text again needs a `String`. Bytes nobody
-        // else holds are taken over without a copy.
-        let text = String::from_utf8(bytes.into()).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let valid = String::from_utf8_lossy(&error.as_bytes()[..offset]).into_owned();
+        // The text is shared with whoever else holds the bytes.
+        let text = ByteString::try_from(bytes.clone()).map_err(|error| {
+            let offset = error.valid_up_to();
+            let valid = String::from_utf8_lossy(&bytes[..offset]);
             JsonError::at(&valid, offset, "a byte that is not UTF-8")
         })?;
-        let nodes = parse::parse(&text)?;
+        let mut nodes = parse::parse(&text)?;
+        trim(&mut nodes);
         Ok(Self { text, nodes })
     }
 
@@ -139,24 +172,22 @@ impl Document {
         &self.text
     }
 
-    /// A document that is nothing but this string, without the detour over quoted text.
+    /// The text as bytes, without a copy.
+    pub fn to_bytes(&self) -> Bytes {
+        self.text.as_bytes().clone()
+    }
+
+    /// A document that is nothing but this string.
     pub(crate) fn of_string(text: &str) -> Self {
-        let end = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        Self {
-            text: text.to_owned(),
-            nodes: vec![Node {
-                start: 0,
-                end,
-                next: 1,
-                info: 3,
-            }],
-        }
+        let mut builder = Builder::with_capacity(text.len() + 2, 1);
+        builder.string(text);
+        builder.into_document()
     }
 }
 
 impl From<Document> for Bytes {
     fn from(document: Document) -> Self {
-        document.text.into()
+        document.text.into_bytes()
     }
 }
 
@@ -165,9 +196,24 @@ impl<'a> Value<'a> {
         self.document.nodes[self.index]
     }
 
+    /// What comes with an array or object.
+    fn rest(self) -> Node {
+        self.document.nodes[self.index + 1]
+    }
+
     fn slice(self) -> &'a str {
         let node = self.node();
-        &self.document.text[node.start as usize..node.end as usize]
+        let end = if node.is_nested() {
+            self.rest().place()
+        } else {
+            node.tail as usize
+        };
+        &self.document.text[node.place()..end]
+    }
+
+    /// The index of the node after this and all it holds.
+    fn after(self) -> usize {
+        after(&self.document.nodes, self.index)
     }
 
     /// What this is.
@@ -177,14 +223,17 @@ impl<'a> Value<'a> {
 
     /// Bytes before this value in the text.
     pub(crate) fn offset(self) -> usize {
-        self.node().start as usize - usize::from(self.node().kind() == Kind::String)
+        self.node().place() - usize::from(self.node().kind() == Kind::String)
     }
 
     /// The text of this value, verbatim, strings with their quotes.
     pub fn raw(self) -> &'a str {
         let node = self.node();
-        let quote = usize::from(node.kind() == Kind::String);
-        &self.document.text[node.start as usize - quote..node.end as usize + quote]
+        if node.kind() == Kind::String {
+            &self.document.text[node.place() - 1..node.tail as usize + 1]
+        } else {
+            self.slice()
+        }
     }
 
     /// The string, borrowed unless it was written with escapes.
@@ -216,7 +265,11 @@ impl<'a> Value<'a> {
 
     /// How many elements or members; 0 for anything else.
     pub fn len(self) -> usize {
-        self.node().count()
+        if self.node().is_nested() {
+            self.rest().tail as usize
+        } else {
+            0
+        }
     }
 
     /// Neither elements nor members.
@@ -244,7 +297,7 @@ impl<'a> Value<'a> {
     pub fn pointer(self) -> Pointer {
         let mut tokens = Vec::new();
         let mut around = self.document.root();
-        let holds = |value: Value<'_>| (value.index..value.node().next as usize).contains(&self.index);
+        let holds = |value: Value<'_>| (value.index..value.after()).contains(&self.index);
         while around.index != self.index {
             let member = around.members().find(|(_, value)| holds(*value));
             let element = || around.elements().enumerate().find(|(_, value)| holds(*value));
@@ -266,7 +319,7 @@ impl<'a> Value<'a> {
         let left = if self.kind() == Kind::Object { self.len() } else { 0 };
         Members {
             document: self.document,
-            index: self.index + 1,
+            index: self.index + 2,
             left,
         }
     }
@@ -276,7 +329,7 @@ impl<'a> Value<'a> {
         let left = if self.kind() == Kind::Array { self.len() } else { 0 };
         Elements {
             document: self.document,
-            index: self.index + 1,
+            index: self.index + 2,
             left,
         }
     }
@@ -344,7 +397,7 @@ impl<'a> Name<'a> {
     pub fn as_it_stands(self) -> Option<&'a [u8]> {
         let node = self.0.node();
         let bytes = self.0.document.text.as_bytes();
-        (!node.is_escaped()).then(|| &bytes[node.start as usize..node.end as usize])
+        (!node.is_escaped()).then(|| &bytes[node.place()..node.tail as usize])
     }
 
     /// The name, borrowed unless it was written with escapes.
@@ -388,7 +441,7 @@ impl<'a> Iterator for Members<'a> {
             document,
             index: self.index + 1,
         };
-        self.index = value.node().next as usize;
+        self.index = value.after();
         Some((Name(name), value))
     }
 
@@ -414,7 +467,7 @@ impl<'a> Iterator for Elements<'a> {
             document: self.document,
             index: self.index,
         };
-        self.index = value.node().next as usize;
+        self.index = value.after();
         Some(value)
     }
 
@@ -532,6 +585,24 @@ mod tests {
         assert!(Pointer::parse("orderNo").unwrap_err().contains("starts with `/`"));
         assert!(Pointer::parse("/a~2").unwrap_err().contains("~0"));
         assert_eq!(Pointer::parse("/a~1b/~01").unwrap().to_string(), "/a~1b/~01");
+    }
+
+    #[test]
+    fn a_string_by_itself_is_a_document_like_any_other() {
+        for text in ["", "plain", "é€", "say \"no\"\n"] {
+            let string = Document::of_string(text);
+            assert_eq!(string.root().as_str().unwrap(), text);
+            assert_eq!(string.root().raw(), string.text());
+            assert_eq!(string.root().offset(), 0);
+            assert!(string == document(string.text()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_text_is_the_one_it_was_read_from() {
+        let bytes = Bytes::from(br#"{"a":1}"#.to_vec());
+        let document = Document::parse(bytes.clone()).unwrap();
+        assert_eq!(Bytes::from(document).as_ptr(), bytes.as_ptr());
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
         authenticate::{Authenticate, ChannelTable},
         authorize::Authorize,
         buffer::Buffer,
-        fallback::{Fallback, LaneBy},
+        fallback::{Fallback, LaneBy, Rank},
         forward::Forward,
         idempotency::Idempotency,
         life::Life,
@@ -84,7 +84,7 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
     let outcome = walk(&snapshot, &exchange, Request::from_parts(parts, body)).await;
 
     let mut response = outcome.unwrap_or_else(|refusal| {
-        exchange.trail().refusal = Some((refusal.slug(), refusal.class()));
+        note(&exchange, &refusal);
         refusal.into_response(&exchange.correlation)
     });
     if let Ok(correlation) = HeaderValue::from_str(&exchange.correlation) {
@@ -110,6 +110,19 @@ pub async fn handle(shared: Arc<Shared>, connection: Connection, request: http::
         traces.record(&exchange, status, &method, uri.path(), ended);
     }
     response
+}
+
+/// What operators read of a refusal.
+fn note(exchange: &Exchange, refusal: &Refusal) {
+    let mut trail = exchange.trail();
+    trail.refusal = Some((refusal.slug(), refusal.class()));
+    if let Some(step) = refusal.step() {
+        trail.note("crossdock.mapping.step", step.to_string());
+    }
+    if let Refusal::UpstreamUnmappable { pointer, cause, .. } = refusal {
+        trail.note("crossdock.mapping.pointer", pointer.as_str());
+        trail.note("crossdock.mapping.cause", cause.as_str());
+    }
 }
 
 /// Finds the route and walks its steps.
@@ -238,6 +251,8 @@ pub(crate) fn last_steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, 
         Some(Trying::Shadow(shadow)) => steps.push(Box::new(shadow.clone())),
         None => {}
     }
+    // In the caller's words, which are not kept once they are translated.
+    steps.extend(boxed(rank(route)?));
     steps.extend(boxed(map(route)));
     if let Some(Trying::Shadow(_)) = &route.trying {
         steps.push(Box::new(Tap));
@@ -366,7 +381,7 @@ fn map(route: &Compiling<'_>) -> Option<Map> {
     ))
 }
 
-fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
+fn rank(route: &Compiling<'_>) -> Result<Option<Rank>, String> {
     let (Some(spec), true) = (&route.spec.fallback, route.is_queueable()) else {
         return Ok(None);
     };
@@ -378,14 +393,20 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
         }),
         None => None,
     };
+    let order_by = route.places(&spec.order_by)?;
+    Ok(Some(Rank { order_by, lane }))
+}
+
+fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
+    let (Some(spec), true) = (&route.spec.fallback, route.is_queueable()) else {
+        return Ok(None);
+    };
     Ok(Some(Fallback {
         api: route.spec.name.value.as_str().into(),
         operation: route.name().into(),
         version: route.queued_as.clone(),
         upstream: route.upstream.name.clone(),
         when: spec.when.clone(),
-        order_by: route.places(&spec.order_by)?,
-        lane,
         deadline: match spec.head_of_line {
             HeadOfLineSpec::Block => Duration::MAX,
             HeadOfLineSpec::Quarantine | HeadOfLineSpec::Skip => spec.deadline.0,

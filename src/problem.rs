@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::body::Body;
+use crate::{body::Body, contract::StepPlace};
 
 /// The gateway answers instead of the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,8 @@ pub enum Refusal {
         version: Arc<str>,
         detail: String,
         pointer: String,
+        /// The step of a mapping that cannot translate it, where it is one.
+        step: Option<Box<StepPlace>>,
     },
     /// What the mapping made is not what the upstream's version promises. A fault of the mapping.
     #[error("the mapping to contract version {version} produced an invalid document")]
@@ -120,6 +122,18 @@ pub enum Refusal {
         upstream: Arc<str>,
         detail: String,
         violations: Vec<Violation>,
+    },
+    /// An answer of the upstream has a value that no value of the caller's version corresponds to.
+    #[error("upstream {upstream} gave an answer that cannot be passed on: {detail}")]
+    UpstreamUnmappable {
+        upstream: Arc<str>,
+        detail: String,
+        /// In the caller's words.
+        pointer: String,
+        /// The step of a mapping that cannot translate it, where it is one.
+        step: Option<Box<StepPlace>>,
+        /// Why: it may name what the upstream said, and is for operators alone.
+        cause: String,
     },
     #[error("the request can neither be delivered nor queued at the moment: {cause}")]
     QueueUnavailable {
@@ -389,7 +403,7 @@ impl Refusal {
                 "Upstream timed out",
                 Technical,
             ),
-            Self::UpstreamInvalid { .. } => (
+            Self::UpstreamInvalid { .. } | Self::UpstreamUnmappable { .. } => (
                 StatusCode::BAD_GATEWAY,
                 "upstream-invalid",
                 "Upstream answer withheld",
@@ -444,6 +458,14 @@ impl Refusal {
         }
     }
 
+    /// The step of a mapping at fault.
+    pub(crate) fn step(&self) -> Option<&StepPlace> {
+        match self {
+            Self::Unmappable { step, .. } | Self::UpstreamUnmappable { step, .. } => step.as_deref(),
+            _ => None,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. }
@@ -478,6 +500,10 @@ impl Refusal {
                 at: pointer.clone(),
                 what: self.to_string(),
             }),
+            Self::UpstreamUnmappable { pointer, .. } => Some(Violation {
+                at: pointer.clone(),
+                what: "has no counterpart in this contract version".to_owned(),
+            }),
             _ => None,
         };
         let errors: Vec<Value> = self
@@ -510,6 +536,9 @@ impl Refusal {
             } => document["successor"] = Value::from(&**successor),
             _ => {}
         }
+        if let Some(step) = self.step() {
+            document["step"] = step.below_contracts().to_string().into();
+        }
         document
     }
 
@@ -539,5 +568,34 @@ impl Refusal {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_learns_the_step_and_the_place_but_not_what_the_upstream_said() {
+        let step = StepPlace {
+            file: "/srv/contracts/orders/v1-v2.map.yaml".into(),
+            step: Some((28, 7, "decimal".to_owned())),
+        };
+        let refusal = Refusal::UpstreamUnmappable {
+            upstream: "erp".into(),
+            detail: "its 200 answer cannot be translated".to_owned(),
+            pointer: "/total".to_owned(),
+            step: Some(Box::new(step)),
+            cause: "`secret` is no decimal".to_owned(),
+        };
+        assert_eq!(
+            refusal.step().unwrap().to_string(),
+            "/srv/contracts/orders/v1-v2.map.yaml:28:7 (decimal)"
+        );
+        let document = refusal.document("c");
+        assert_eq!(document["step"], "orders/v1-v2.map.yaml:28:7 (decimal)");
+        assert_eq!(document["errors"][0]["pointer"], "/total");
+        assert_eq!(document["status"], 502);
+        assert!(!document.to_string().contains("secret"), "{document}");
     }
 }

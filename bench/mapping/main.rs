@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench mapping`. The peer, `serde_json` with exact numbers, is measured by `bench/mapping/run` in the
 //! same turn: its feature for them changes every crate of a build, so it is a program of its own.
+//!
+//! `-- count N CASE` only does one of them so many times, to be counted from outside: `valgrind --tool=callgrind`.
 
 #![allow(
     clippy::print_stdout,
@@ -93,11 +95,10 @@ fn memory(read: &dyn Fn(&str) -> String) {
     let parsed = high_water();
     let found = translation.caller().check_request(&[], None, &headers, Some(&order));
     found.unwrap();
-    let mapped = translation.request(&[], None, &mut headers, Some(&order));
+    let mapped = translation.request_of(&[], None, &mut headers, Some(order));
     let mapped = mapped.unwrap().body.unwrap();
     assert!(translation.upstream().check_request_body(&mapped).is_empty());
     let written = Bytes::from(mapped);
-    drop(order);
     // The body itself was there before.
     let times = |bytes: u64| 1.0 + (bytes - before) as f64 / size as f64;
     println!(
@@ -152,6 +153,15 @@ fn contract(read: &dyn Fn(&str) -> String) -> Contract {
 
 /// The median over batches of a fixed time each, after a warm-up as long as ten of them.
 fn report<T>(what: &str, mut work: impl FnMut() -> T) {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "count").skip(1);
+    if let (Some(count), Some(case)) = (arguments.next(), arguments.next()) {
+        if case == what {
+            (0..count.parse().unwrap()).for_each(|_| {
+                black_box(work());
+            });
+        }
+        return;
+    }
     let mut batch = |time: u64| {
         let started = cpu_time();
         let mut count = 0;

@@ -525,6 +525,7 @@ impl Compiler<'_> {
         let choice = Choice {
             by: [spec.by.as_str(), spec.newer_by.as_deref().unwrap_or(&spec.by)].map(Into::into),
             cases,
+            place: variant.place,
         };
         let what = Inner::Choice(Arc::new(choice));
         Some(Nested { path, what })

@@ -82,6 +82,7 @@ pub(super) struct Choice {
     pub(super) by: [Box<str>; 2],
     /// What it says in the older version, in the newer, and the program.
     pub(super) cases: Vec<([Box<str>; 2], usize)>,
+    pub(super) place: Place,
 }
 
 /// One step inwards.
@@ -206,6 +207,8 @@ pub(super) enum Expected {
 pub(super) struct Fault {
     pub(super) detail: String,
     pub(super) tokens: Vec<String>,
+    /// The step at fault; `None` where no step says what becomes of the value.
+    pub(super) step: Option<Place>,
 }
 
 /// What one step did to a document.
@@ -424,7 +427,14 @@ impl Fault {
         Self {
             detail: detail.into(),
             tokens: value.pointer().tokens().to_vec(),
+            step: None,
         }
+    }
+
+    /// The same as the fault of a step, unless it is already that of one inside it.
+    fn by(mut self, step: Place) -> Self {
+        self.step.get_or_insert(step);
+        self
     }
 }
 

@@ -198,6 +198,53 @@ fn request(contract: &Contract, operation: &str, from: &str, to: &str, body: &st
     Ok(body.text().to_owned())
 }
 
+#[test]
+fn what_cannot_be_translated_is_laid_to_its_step() {
+    let contract = orders();
+    let step = |refused: Unmappable| {
+        let place = refused.step.unwrap();
+        let (line, column, name) = place.step.clone().unwrap();
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&place.file)).unwrap();
+        let written = text.lines().nth(line as usize - 1).unwrap();
+        assert_eq!(written.find(&name), Some(column as usize - 1), "{place}: {written}");
+        (
+            place.file.display().to_string(),
+            written.trim().to_owned(),
+            refused.pointer,
+        )
+    };
+    let order = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/orders/request-v1.json"));
+    let order = order.unwrap();
+    let up = |from: &str, to: &str| {
+        let refused = request(&contract, "createOrder", "v1", "v3", &order.replacen(from, to, 1));
+        step(refused.unwrap_err())
+    };
+    let first = "contracts/orders/v1-v2.map.yaml".to_owned();
+    assert_eq!(
+        up("20.11.2026", "31.02.2026"),
+        (
+            first.clone(),
+            "- date: { path: orderDate, older: dd.MM.yyyy, newer: yyyy-MM-dd }".to_owned(),
+            "/orderDate".to_owned()
+        )
+    );
+    // Inside a list, and a type of its own.
+    assert_eq!(
+        up("\"EA\"", "\"XX\""),
+        (
+            first.clone(),
+            "- table: { from: uom, to: unit, table: unit }".to_owned(),
+            "/lines/0/uom".to_owned()
+        )
+    );
+    let answer = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/orders/answer-v3.json"));
+    let answer = answer.unwrap().replacen("\"amount\": \"", "\"amount\": \"x", 1);
+    let refused = response(&contract, "createOrder", "v1", "v3", 201, &answer).unwrap_err();
+    let (file, written, pointer) = step(refused);
+    assert_eq!(file, first, "{written} {pointer}");
+    assert!(written.contains("decimal"), "{written} {pointer}");
+}
+
 fn response(
     contract: &Contract,
     operation: &str,

@@ -2,9 +2,10 @@
 
 mod cookies;
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -119,6 +120,57 @@ pub struct Unmappable {
     pub pointer: String,
     /// It is not even what it should be, in any version.
     pub is_malformed: bool,
+    /// The step of a mapping that cannot translate it, where it is one.
+    pub step: Option<Box<StepPlace>>,
+}
+
+/// A place in a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPlace {
+    /// The mapping file, as it is shown to operators.
+    pub file: PathBuf,
+    /// Line and column of the step, 1-based, and its name; `None` where no step says what becomes of a value.
+    pub step: Option<(u32, u32, String)>,
+}
+
+impl StepPlace {
+    /// The same as callers are told it: without the folders around the contract's own.
+    #[must_use]
+    pub fn below_contracts(&self) -> Self {
+        let parts: Vec<_> = self.file.components().rev().take(2).collect();
+        Self {
+            file: parts.into_iter().rev().collect(),
+            step: self.step.clone(),
+        }
+    }
+}
+
+/// `contracts/orders/v1-v2.map.yaml:28:7 (decimal)`.
+impl fmt::Display for StepPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match &self.step {
+            Some((line, column, name)) => write!(f, ":{line}:{column} ({name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Step {
+    /// A place in this mapping.
+    pub(super) fn place(&self, step: Option<(u32, u32)>) -> Box<StepPlace> {
+        let name = |(line, column): (u32, u32)| {
+            let text = self.file.text.lines().nth(line.saturating_sub(1) as usize)?;
+            let before = text.char_indices().nth(column.saturating_sub(1) as usize)?.0;
+            let from = text[before..].trim_start_matches(|character: char| !character.is_ascii_alphabetic());
+            let name: String = from.chars().take_while(char::is_ascii_alphanumeric).collect();
+            Some((line, column, name))
+        };
+        Box::new(StepPlace {
+            file: self.file.path.clone(),
+            step: step.and_then(name),
+        })
+    }
 }
 
 impl Unmappable {
@@ -131,6 +183,15 @@ impl Unmappable {
             detail: detail.into(),
             pointer: pointer.into(),
             is_malformed: false,
+            step: None,
+        }
+    }
+
+    /// The same as the fault of a step.
+    pub(super) fn by(self, step: Box<StepPlace>) -> Self {
+        Self {
+            step: Some(step),
+            ..self
         }
     }
 
@@ -194,6 +255,18 @@ impl Translation {
         headers: &mut HeaderMap,
         body: Option<&Document>,
     ) -> Result<MappedRequest, Unmappable> {
+        self.request_of(path_values, query, headers, body)
+    }
+
+    /// The same with a body that is dropped as soon as the first mapping has read it: a large one is in memory in two
+    /// versions at a time, not in all.
+    pub fn request_of(
+        &self,
+        path_values: &[String],
+        query: Option<&str>,
+        headers: &mut HeaderMap,
+        body: Option<impl Borrow<Document>>,
+    ) -> Result<MappedRequest, Unmappable> {
         let upstream = self.upstream();
         let path = self.path(path_values)?;
         let path_and_query = match self.opened(query)? {
@@ -225,6 +298,16 @@ impl Translation {
         status: StatusCode,
         headers: &mut HeaderMap,
         body: Option<&Document>,
+    ) -> Result<MappedResponse, Unmappable> {
+        self.response_of(status, headers, body)
+    }
+
+    /// The same with a body that is dropped as soon as the first mapping has read it.
+    pub fn response_of(
+        &self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        body: Option<impl Borrow<Document>>,
     ) -> Result<MappedResponse, Unmappable> {
         let (code, programs) = self.response_programs(status, headers, body.is_some())?;
         let mut missed = Missed::default();
@@ -596,6 +679,7 @@ impl Translation {
             };
             let programs = &self.stages[*index].0.programs;
             values = programs.run(program(own), *way, &values).map_err(|fault| {
+                let step = self.stages[*index].0.place(fault.step);
                 let mut tokens = fault.tokens;
                 for (index, way) in legs[..position].iter().rev() {
                     if let Some(own) = self.operation_step(*index) {
@@ -603,7 +687,7 @@ impl Translation {
                     }
                 }
                 let name = tokens.first().map_or("", String::as_str);
-                Unmappable::at(fault.detail, format!("{place}:{name}"))
+                Unmappable::at(fault.detail, format!("{place}:{name}")).by(step)
             })?;
         }
         Ok(values)
@@ -760,8 +844,9 @@ fn prepared(
         let fault = Fault {
             detail,
             tokens: tokens.unwrap_or_default(),
+            step: None,
         };
-        sent_as(fault, &programs[..index])
+        sent_as(fault, &programs[..=index])
     })
 }
 
@@ -778,7 +863,7 @@ fn explain(
         let (document, effects) = step
             .programs
             .explain(*program, *way, before)
-            .map_err(|fault| sent_as(fault, &programs[..index]))?;
+            .map_err(|fault| sent_as(fault, &programs[..=index]))?;
         stages.push(ExplainedStage {
             file: step.file.clone(),
             way: *way,
@@ -789,36 +874,48 @@ fn explain(
     Ok(stages)
 }
 
-/// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it.
-fn translate(
-    body: &Document,
+/// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it. What has
+/// been read is dropped before anything else is made.
+pub(super) fn translate(
+    body: impl Borrow<Document>,
     programs: &[Running<'_>],
     mut prepare: Option<&mut Prepare<'_>>,
 ) -> Result<Document, Unmappable> {
+    let mut given = Some(body);
     let mut made: Option<Document> = None;
     for (index, (step, program, way)) in programs.iter().enumerate() {
-        if prepare.is_some()
-            && let Some(edited) = prepared(&mut prepare, programs, index, made.as_ref().unwrap_or(body))?
-        {
-            made = Some(edited);
+        let Some(before) = made.as_ref().or(given.as_ref().map(Borrow::borrow)) else {
+            break;
+        };
+        let edited = match prepare {
+            Some(_) => prepared(&mut prepare, programs, index, before)?,
+            None => None,
+        };
+        let next = if step.programs.list[*program].is_identity {
+            edited
+        } else {
+            let before = edited.as_ref().unwrap_or(before);
+            let translated = step.programs.run(*program, *way, before);
+            Some(translated.map_err(|fault| sent_as(fault, &programs[..=index]))?)
+        };
+        if next.is_some() {
+            made = next;
+            given = None;
         }
-        if step.programs.list[*program].is_identity {
-            continue;
-        }
-        let translated = step
-            .programs
-            .run(*program, *way, made.as_ref().unwrap_or(body))
-            .map_err(|fault| sent_as(fault, &programs[..index]))?;
-        made = Some(translated);
     }
-    Ok(made.unwrap_or_else(|| body.clone()))
+    made.or(given.map(|body| body.borrow().clone()))
+        .ok_or_else(|| Unmappable::new("nothing is left of the body"))
 }
 
-/// A fault in the words of the message as it was sent: the programs before it are followed backwards.
-fn sent_as(fault: Fault, before: &[Running<'_>]) -> Unmappable {
+/// A fault of the last of some programs in the words of the message as it was sent: those before it are followed
+/// backwards.
+fn sent_as(fault: Fault, through: &[Running<'_>]) -> Unmappable {
+    let Some(((at_fault, ..), before)) = through.split_last() else {
+        return Unmappable::new(fault.detail);
+    };
     let mut tokens = fault.tokens;
     for (step, program, way) in before.iter().rev() {
         tokens = step.programs.origin(*program, *way, tokens);
     }
-    Unmappable::at(fault.detail, Pointer::from(tokens).to_string())
+    Unmappable::at(fault.detail, Pointer::from(tokens).to_string()).by(at_fault.place(fault.step))
 }

@@ -16,10 +16,9 @@ use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::openapi::OpenApi;
 use super::operation::{Operation, StatusKey};
-use super::program::Fault;
 use super::spec::{Direction, WithoutTag};
-use super::translation::Step;
-use crate::json::Document;
+use super::translation::{Running, Step, StepPlace, Unmappable, translate};
+use crate::json::{Document, Pointer};
 use merge::Keyed;
 use patch::PatchFault;
 use project::Projection;
@@ -61,8 +60,15 @@ pub struct Update {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateFault {
     /// What stands at the upstream cannot be shown in the caller's version.
-    #[error("{0}")]
-    Current(String),
+    #[error("{detail}")]
+    Current {
+        /// What cannot be shown: it may name what stands there.
+        detail: String,
+        /// Where it would stand in the caller's version.
+        pointer: String,
+        /// The step of a mapping that cannot show it, where it is one.
+        step: Option<Box<StepPlace>>,
+    },
     /// The patch cannot be read.
     #[error("{detail}")]
     Malformed {
@@ -84,8 +90,10 @@ pub enum UpdateFault {
     Unmappable {
         /// What cannot be said.
         detail: String,
-        /// Where in the patched document, as the version it failed in calls it.
+        /// Where in the patched document, as the caller's version calls it.
         pointer: String,
+        /// The step of a mapping that could not say it, where it was one.
+        step: Option<Box<StepPlace>>,
     },
 }
 
@@ -190,7 +198,7 @@ impl Update {
         let theirs = self.projection.apply(&Tree::of(current.root()));
         let theirs_document = document(&theirs)?;
         let seen = self.seen(&theirs_document)?;
-        let base = self.sent(&seen).map_err(|fault| UpdateFault::Current(fault.detail))?;
+        let base = self.sent(&seen).map_err(UpdateFault::current)?;
         let merged = merge::merge(&Tree::of(base.root()), &Tree::of(mine.root()), &theirs, &self.keyed);
         document(&merged)
     }
@@ -199,7 +207,7 @@ impl Update {
     /// patch of the difference.
     pub fn patched(&self, patch: &Document, headers: &HeaderMap, current: &Document) -> Result<Updated, UpdateFault> {
         let seen = self.seen(current)?;
-        let base = self.sent(&seen).map_err(|fault| UpdateFault::Current(fault.detail))?;
+        let base = self.sent(&seen).map_err(UpdateFault::current)?;
         let (seen, patch) = (Tree::of(seen.root()), Tree::of(patch.root()));
         let wanted = if is_media(headers, JSON_PATCH) {
             patch::apply_operations(&seen, &patch).map_err(|fault| match fault {
@@ -211,9 +219,10 @@ impl Update {
         };
         let mine = self
             .sent(&document(&wanted)?)
-            .map_err(|fault| UpdateFault::Unmappable {
-                detail: fault.detail,
-                pointer: crate::json::Pointer::from(fault.tokens).to_string(),
+            .map_err(|unmappable| UpdateFault::Unmappable {
+                detail: unmappable.detail,
+                pointer: unmappable.pointer,
+                step: unmappable.step,
             })?;
         let theirs = Tree::of(current.root());
         let merged = merge::merge(&Tree::of(base.root()), &Tree::of(mine.root()), &theirs, &self.keyed);
@@ -238,30 +247,44 @@ impl Update {
             Err(pointer) => Err(UpdateFault::Unmappable {
                 detail: "a null that no merge patch can put, and the upstream takes no other".to_owned(),
                 pointer,
+                step: None,
             }),
         }
     }
 
     /// What the caller sees of a document of the upstream.
     fn seen(&self, current: &Document) -> Result<Document, UpdateFault> {
-        let mut made: Option<Document> = None;
-        for (step, program, way) in self.stages.iter().rev() {
-            let document = made.as_ref().unwrap_or(current);
-            made = Some(step.programs.run(*program, way.opposite(), document).map_err(|fault| {
-                let pointer = crate::json::Pointer::from(fault.tokens).to_string();
-                UpdateFault::Current(format!("{} at `{pointer}`", fault.detail))
-            })?);
-        }
-        Ok(made.unwrap_or_else(|| current.clone()))
+        let back = self.stages.iter().rev();
+        let back: Vec<Running<'_>> = back
+            .map(|(step, program, way)| (&**step, *program, way.opposite()))
+            .collect();
+        translate(current, &back, None).map_err(|mut unmappable| {
+            if let Ok(pointer) = Pointer::parse(&unmappable.pointer) {
+                let mut tokens = pointer.tokens().to_vec();
+                for (step, program, way) in &back {
+                    tokens = step.programs.origin(*program, way.opposite(), tokens);
+                }
+                unmappable.pointer = Pointer::from(tokens).to_string();
+            }
+            UpdateFault::current(unmappable)
+        })
     }
 
     /// A document of the caller in the upstream's version.
-    fn sent(&self, document: &Document) -> Result<Document, Fault> {
-        let mut made: Option<Document> = None;
-        for (step, program, way) in &self.stages {
-            made = Some(step.programs.run(*program, *way, made.as_ref().unwrap_or(document))?);
+    fn sent(&self, document: &Document) -> Result<Document, Unmappable> {
+        let stages = self.stages.iter();
+        let stages: Vec<Running<'_>> = stages.map(|(step, program, way)| (&**step, *program, *way)).collect();
+        translate(document, &stages, None)
+    }
+}
+
+impl UpdateFault {
+    fn current(unmappable: Unmappable) -> Self {
+        Self::Current {
+            detail: unmappable.detail,
+            pointer: unmappable.pointer,
+            step: unmappable.step,
         }
-        Ok(made.unwrap_or_else(|| document.clone()))
     }
 }
 
@@ -316,6 +339,7 @@ fn document(tree: &Tree) -> Result<Document, UpdateFault> {
     tree.document().ok_or_else(|| UpdateFault::Unmappable {
         detail: "a document larger than any that is read".to_owned(),
         pointer: String::new(),
+        step: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::parse::plain_length;
-use super::{COUNT_SHIFT, Document, ESCAPED, Kind, Name, Node, Out, SIZE_LIMIT, Value};
+use super::{Document, ESCAPED, Kind, Name, Node, Out, PLACE_SHIFT, REST, SIZE_LIMIT, Value, trim};
 
 /// Writes one [`Document`], value after value, from its start to its end.
 ///
@@ -73,7 +73,9 @@ impl Builder {
 
     fn begin(&mut self, bracket: char, kind: Kind) -> Begun {
         let begun = Begun(self.nodes.len());
-        self.push_node(self.text.len(), kind);
+        let start = small(self.text.len());
+        self.nodes
+            .extend([Node::new(start, kind as u32, 0), Node::new(0, REST, 0)]);
         self.text.push(bracket);
         begun
     }
@@ -81,9 +83,9 @@ impl Builder {
     /// Ends what was begun last.
     pub fn end(&mut self, begun: Begun) {
         let (end, next) = (self.text.len() + 1, self.nodes.len());
+        self.nodes[begun.0 + 1].head = small(end) << PLACE_SHIFT | REST;
         let node = &mut self.nodes[begun.0];
-        node.end = small(end);
-        node.next = small(next);
+        node.tail = small(next);
         self.text.push(if node.kind() == Kind::Array { ']' } else { '}' });
     }
 
@@ -94,7 +96,7 @@ impl Builder {
 
     /// How many elements or members were begun.
     pub fn count(&self, begun: Begun) -> usize {
-        self.nodes[begun.0].count()
+        self.nodes[begun.0 + 1].tail as usize
     }
 
     /// Where the next element or member of something begun will stand.
@@ -102,7 +104,7 @@ impl Builder {
         Mark {
             text: self.text.len(),
             nodes: self.nodes.len(),
-            count: self.nodes[begun.0].info,
+            count: self.nodes[begun.0 + 1].tail,
         }
     }
 
@@ -110,16 +112,16 @@ impl Builder {
     pub fn rewind(&mut self, begun: Begun, mark: Mark) {
         self.text.truncate(mark.text);
         self.nodes.truncate(mark.nodes);
-        self.nodes[begun.0].info = mark.count;
+        self.nodes[begun.0 + 1].tail = mark.count;
     }
 
     /// Announces the next element of an array; its value is written next.
     pub fn element(&mut self, begun: Begun) {
-        let node = &mut self.nodes[begun.0];
-        if node.count() > 0 {
+        let count = &mut self.nodes[begun.0 + 1].tail;
+        if *count > 0 {
             self.text.push(',');
         }
-        node.info += 1 << COUNT_SHIFT;
+        *count += 1;
     }
 
     /// Writes the name of the next member of an object; its value is written next.
@@ -135,37 +137,41 @@ impl Builder {
     }
 
     fn push_name(&mut self, quoted: &str, is_escaped: bool) {
-        let start = self.text.len() + 1;
         self.text.push_str(quoted);
-        self.push_node(start, Kind::String);
-        self.close_scalar(1, is_escaped);
+        self.push_string(quoted.len(), is_escaped);
         self.text.push(':');
     }
 
     /// Copies a value with all it holds, as it came.
     pub fn copy(&mut self, value: Value<'_>) {
         let raw = value.raw();
-        let quote = u32::from(value.kind() == Kind::String);
         let first = value.node();
-        let from = &value.document.nodes[value.index..first.next as usize];
-        // Both distances may be negative; they wrap around and back.
-        let by = small(self.text.len()).wrapping_sub(first.start - quote);
-        let nodes_by = small(self.nodes.len()).wrapping_sub(small(value.index));
+        let start = small(self.text.len());
         self.text.push_str(raw);
+        if !first.is_nested() {
+            let quote = u32::from(first.kind() == Kind::String);
+            let end = small(self.text.len()) - quote;
+            let info = first.head & (ESCAPED | 7);
+            self.nodes.push(Node::new(start + quote, info, end));
+            return;
+        }
+        let from = &value.document.nodes[value.index..first.tail as usize];
+        // Both distances may be negative; they wrap around and back.
+        let by = start.wrapping_sub(small(first.place()));
+        let nodes_by = small(self.nodes.len()).wrapping_sub(small(value.index));
+        // By kind: where a text ends, the next node, a number of elements.
+        let tails_by = [by, by, by, by, nodes_by, nodes_by, 0, 0];
         self.nodes.extend(from.iter().map(|node| Node {
-            start: node.start.wrapping_add(by),
-            end: node.end.wrapping_add(by),
-            next: node.next.wrapping_add(nodes_by),
-            info: node.info,
+            head: node.head.wrapping_add(by << PLACE_SHIFT),
+            tail: node.tail.wrapping_add(tails_by[(node.head & 7) as usize]),
         }));
     }
 
     /// Writes a string.
     pub fn string(&mut self, text: &str) {
-        let start = self.text.len() + 1;
+        let start = self.text.len();
         let is_escaped = push_string(&mut self.text, text);
-        self.push_node(start, Kind::String);
-        self.close_scalar(1, is_escaped);
+        self.push_string(self.text.len() - start, is_escaped);
     }
 
     /// Writes the text of a JSON number as it is.
@@ -238,37 +244,48 @@ impl Builder {
     }
 
     fn scalar(&mut self, text: &str, kind: Kind) {
-        let start = self.text.len();
+        let start = small(self.text.len());
         self.text.push_str(text);
-        self.push_node(start, kind);
-        self.close_scalar(0, false);
+        self.nodes.push(Node::new(start, kind as u32, small(self.text.len())));
     }
 
-    fn push_node(&mut self, start: usize, kind: Kind) {
-        self.nodes.push(Node {
-            start: small(start),
-            end: 0,
-            next: 0,
-            info: kind as u32,
-        });
+    /// The node of a string whose text has been written, so many bytes with its quotes.
+    fn push_string(&mut self, length: usize, is_escaped: bool) {
+        let end = self.text.len();
+        let info = Kind::String as u32 | if is_escaped { ESCAPED } else { 0 };
+        self.nodes
+            .push(Node::new(small(end - length + 1), info, small(end - 1)));
     }
 
-    /// Ends the last node where the text ends, but for its closing quote.
-    fn close_scalar(&mut self, quote: usize, is_escaped: bool) {
-        let (end, next) = (small(self.text.len() - quote), small(self.nodes.len()));
-        if let Some(node) = self.nodes.last_mut() {
-            node.end = end;
-            node.next = next;
-            node.info |= if is_escaped { ESCAPED } else { 0 };
+    /// Makes room for more of a list that is long already, a quarter at a time: twice the room, at once, is more memory
+    /// than a large document needs.
+    pub(crate) fn make_room(&mut self) {
+        const LARGE: usize = 1 << 20;
+        let (bytes, values) = (self.text.len(), self.nodes.len());
+        if bytes > LARGE && self.text.capacity() - bytes < bytes / 16 {
+            self.text.reserve_exact(bytes / 4);
+        }
+        if values > LARGE / size_of::<Node>() && self.nodes.capacity() - values < values / 16 {
+            self.nodes.reserve_exact(values / 4);
         }
     }
 
     /// The document, if it is not larger than any that is read.
     pub fn finish(self) -> Option<Document> {
-        (self.text.len() <= SIZE_LIMIT && !self.nodes.is_empty()).then_some(Document {
-            text: self.text,
+        (self.text.len() <= SIZE_LIMIT && !self.nodes.is_empty()).then(|| self.into_document())
+    }
+
+    /// What was written is known to be one value of no more than can be read.
+    pub(super) fn into_document(mut self) -> Document {
+        const WORTH_IT: usize = 64 << 10;
+        if self.text.capacity() - self.text.len() > WORTH_IT {
+            self.text.shrink_to_fit();
+        }
+        trim(&mut self.nodes);
+        Document {
+            text: self.text.into(),
             nodes: self.nodes,
-        })
+        }
     }
 }
 
@@ -387,6 +404,38 @@ mod tests {
         let written = builder.finish().unwrap();
         assert_eq!(written.text(), r#"{"a":1,"c":null}"#);
         assert!(written == parsed(written.text()));
+    }
+
+    #[test]
+    fn a_large_document_keeps_no_room_that_it_does_not_need() {
+        let list = parsed(&format!(
+            "[{}]",
+            vec![r#"{"sku":"FLOUR-405-25","qty":12}"#; 20_000].join(",")
+        ));
+        let mut builder = Builder::like(&list);
+        let begun = builder.begin_array();
+        for value in list.root().elements() {
+            builder.make_room();
+            builder.element(begun);
+            let longer = builder.begin_object();
+            for name in ["first", "second"] {
+                builder.name(longer, &MemberName::new(name));
+                builder.copy(value);
+            }
+            builder.end(longer);
+        }
+        builder.end(begun);
+        let (bytes, values) = (builder.text.len(), builder.nodes.len());
+        assert!(
+            builder.text.capacity() < bytes + bytes / 2,
+            "it grows by less than half"
+        );
+        assert!(builder.nodes.capacity() < values + values / 2);
+        let written = builder.finish().unwrap();
+        assert!(written == parsed(written.text()));
+        for document in [&list, &written] {
+            assert!(document.nodes.capacity() <= document.nodes.len() + (8 << 10));
+        }
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{COUNT_SHIFT, DEPTH_LIMIT, ESCAPED, JsonError, Node, SIZE_LIMIT};
+use super::{DEPTH_LIMIT, ESCAPED, JsonError, Node, PLACE_SHIFT, REST, SIZE_LIMIT, after};
 
 const NULL: u32 = 0;
 const BOOL: u32 = 1;
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, JsonError> {
         text,
         bytes: text.as_bytes(),
         at: 0,
-        // Order documents have a node for about seven bytes.
+        // Order documents have a node for about seven bytes; of what is not needed, nothing is touched.
         nodes: Vec::with_capacity(text.len() / 6 + 4),
         depth: 0,
     };
@@ -134,7 +134,7 @@ impl Parser<'_> {
     }
 
     fn object(&mut self) -> Parsed<()> {
-        let node = self.enter()?;
+        let node = self.enter(OBJECT)?;
         let mut count = 0;
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -157,12 +157,12 @@ impl Parser<'_> {
                 }
             }
         }
-        self.leave(node, OBJECT, count);
+        self.leave(node, count);
         self.refuse_duplicates(node, count)
     }
 
     fn array(&mut self) -> Parsed<()> {
-        let node = self.enter()?;
+        let node = self.enter(ARRAY)?;
         let mut count = 0;
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -175,30 +175,32 @@ impl Parser<'_> {
                 }
             }
         }
-        self.leave(node, ARRAY, count);
+        self.leave(node, count);
         Ok(())
     }
 
-    /// Passes the opening bracket; the node is completed by `leave`.
-    fn enter(&mut self) -> Parsed<usize> {
+    /// Passes the opening bracket; its nodes are completed by `leave`.
+    fn enter(&mut self, kind: u32) -> Parsed<usize> {
         if self.depth == DEPTH_LIMIT {
             return Err((self.at, format!("nesting deeper than {DEPTH_LIMIT} levels").into()));
         }
         self.depth += 1;
-        self.push(self.at, self.at, ARRAY);
+        let node = self.nodes.len();
+        self.nodes
+            .extend([Node::new(small(self.at), kind, 0), Node::new(0, REST, 0)]);
         self.at += 1;
         self.whitespace();
-        Ok(self.nodes.len() - 1)
+        Ok(node)
     }
 
-    fn leave(&mut self, node: usize, kind: u32, count: u32) {
+    fn leave(&mut self, node: usize, count: u32) {
         self.depth -= 1;
         let next = small(self.nodes.len());
         let end = small(self.at);
-        let node = &mut self.nodes[node];
-        node.end = end;
-        node.next = next;
-        node.info = kind | count << COUNT_SHIFT;
+        self.nodes[node].tail = next;
+        let rest = &mut self.nodes[node + 1];
+        rest.head |= end << PLACE_SHIFT;
+        rest.tail = count;
     }
 
     fn is_last(&mut self, close: u8, expected: &'static str) -> Parsed<bool> {
@@ -224,36 +226,36 @@ impl Parser<'_> {
         let mut names = Vec::new();
         let mut few = [""; PAIRWISE_LIMIT];
         let mut any_escaped = false;
-        let mut index = node + 1;
+        let mut index = node + 2;
         for position in 0..count as usize {
             let name = self.nodes[index];
             any_escaped |= name.is_escaped();
             if count as usize > PAIRWISE_LIMIT || any_escaped {
                 break;
             }
-            let text = &self.text[name.start as usize..name.end as usize];
+            let text = &self.text[name.place()..name.tail as usize];
             if few[..position].contains(&text) {
                 return Err(duplicate(name, text));
             }
             few[position] = text;
-            index = self.nodes[index + 1].next as usize;
+            index = after(&self.nodes, index + 1);
         }
         if count as usize <= PAIRWISE_LIMIT && !any_escaped {
             return Ok(());
         }
-        index = node + 1;
+        index = node + 2;
         for _ in 0..count {
             let name = self.nodes[index];
-            let text = &self.text[name.start as usize..name.end as usize];
+            let text = &self.text[name.place()..name.tail as usize];
             let plain = if name.is_escaped() {
                 Cow::Owned(unescape(text))
             } else {
                 Cow::Borrowed(text)
             };
             names.push((plain, name));
-            index = self.nodes[index + 1].next as usize;
+            index = after(&self.nodes, index + 1);
         }
-        names.sort_unstable_by(|(one, first), (other, second)| one.cmp(other).then(first.start.cmp(&second.start)));
+        names.sort_unstable_by(|(one, first), (other, second)| one.cmp(other).then(first.place().cmp(&second.place())));
         match names.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             Some(pair) => Err(duplicate(pair[1].1, &pair[1].0)),
             None => Ok(()),
@@ -370,13 +372,7 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, start: usize, end: usize, info: u32) {
-        let next = small(self.nodes.len() + 1);
-        self.nodes.push(Node {
-            start: small(start),
-            end: small(end),
-            next,
-            info,
-        });
+        self.nodes.push(Node::new(small(start), info, small(end)));
     }
 
     fn whitespace(&mut self) {
@@ -412,7 +408,7 @@ fn small(position: usize) -> u32 {
 fn duplicate(name: Node, text: &str) -> (usize, Cow<'static, str>) {
     let shown: String = text.chars().take(60).collect();
     (
-        name.start as usize - 1,
+        name.place() - 1,
         format!("a second member named `{}`", shown.escape_debug()).into(),
     )
 }

@@ -36,8 +36,6 @@ pub struct Fallback {
     pub version: Arc<str>,
     pub upstream: Arc<str>,
     pub when: Vec<FallbackWhenSpec>,
-    pub order_by: Places,
-    pub lane: Option<LaneBy>,
     pub deadline: Duration,
     pub max_attempts: u32,
     pub head_of_line: HeadOfLine,
@@ -55,6 +53,44 @@ pub struct Fallback {
     pub is_durable: bool,
     /// How long a request waits for an earlier one of its order key before it is queued behind it.
     pub patience: Duration,
+}
+
+/// Finds where a request would stand in the queue. Before it is translated: files say it in the caller's words, and what
+/// the caller sent is not kept for longer.
+pub struct Rank {
+    pub order_by: Places,
+    pub lane: Option<LaneBy>,
+}
+
+/// What a request waits behind, if behind any, and its lane; in the request's extensions.
+#[derive(Clone)]
+struct Ranked {
+    order: Option<String>,
+    lane: Lane,
+}
+
+impl Policy for Rank {
+    fn name(&self) -> &'static str {
+        "rank"
+    }
+
+    fn handle<'a>(&'a self, mut request: Request, next: Next<'a>) -> Handling<'a> {
+        // Only what has a key is ever queued.
+        if let (Some(_), Some(exchange)) = (request.extensions().get::<Keyed>(), Exchange::of(&request)) {
+            let path_values = exchange.path_values.get().map_or(&[][..], Vec::as_slice);
+            let document = Payload::of(&request);
+            let find = |places: &Places| places.find(request.headers(), path_values, document.as_deref());
+            let ranked = Ranked {
+                order: find(&self.order_by),
+                lane: self
+                    .lane
+                    .as_ref()
+                    .map_or(Lane::Standard, |lane| lane.lane(find(&lane.by).as_deref())),
+            };
+            request.extensions_mut().insert(ranked);
+        }
+        next.run(request)
+    }
 }
 
 /// Which requests go first.
@@ -109,7 +145,7 @@ impl Policy for Fallback {
             };
             let exchange = Exchange::of(&request).cloned().ok_or(Refusal::Internal)?;
             self.arriving.count();
-            let (order_key, lane) = self.place(&request, &keyed, &exchange);
+            let (order_key, lane) = self.place(&request, &keyed)?;
             let (spare, request) = copy(request)?;
             let message = self.message(spare, &keyed, &exchange, order_key.clone(), lane);
             if prefers_asynchronous(request.headers()) {
@@ -141,23 +177,12 @@ impl Policy for Fallback {
 
 impl Fallback {
     /// Behind which requests this one waits, and in which lane.
-    fn place(&self, request: &Request, keyed: &Keyed, exchange: &Exchange) -> (OrderKey, Lane) {
-        let path_values = exchange.path_values.get().map_or(&[][..], Vec::as_slice);
-        let document = Payload::of(request);
-        let find = |places: &Places| places.find(request.headers(), path_values, document.as_deref());
+    fn place(&self, request: &Request, keyed: &Keyed) -> Result<(OrderKey, Lane), Refusal> {
+        let ranked = request.extensions().get::<Ranked>().ok_or(Refusal::Internal)?;
         // A request that belongs to no order has nobody to wait for.
-        let value = find(&self.order_by).unwrap_or_else(|| format!("key:{}", keyed.key));
-        let lane = self
-            .lane
-            .as_ref()
-            .map_or(Lane::Standard, |lane| lane.lane(find(&lane.by).as_deref()));
-        (
-            OrderKey {
-                upstream: self.upstream.to_string(),
-                value,
-            },
-            lane,
-        )
+        let value = ranked.order.clone().unwrap_or_else(|| format!("key:{}", keyed.key));
+        let upstream = self.upstream.to_string();
+        Ok((OrderKey { upstream, value }, ranked.lane))
     }
 
     /// Whether an outcome sends the request to the queue, and if so, whether the upstream may have acted on it.

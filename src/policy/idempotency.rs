@@ -295,7 +295,8 @@ impl Idempotency {
             fingerprint: keyed.fingerprint,
             status,
             headers: parts.headers.clone(),
-            body: bytes.clone(),
+            // A slice would keep all of the buffer it was read or written in.
+            body: Bytes::copy_from_slice(&bytes),
             until: Instant::now() + self.keep,
             contract: parts
                 .extensions

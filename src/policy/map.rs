@@ -17,7 +17,7 @@ use crate::{
     contract::{Mark, Missed, Operation, Translation},
     exchange::Exchange,
     json::Document,
-    problem::{Refusal, Violation},
+    problem::Refusal,
     telemetry::ValidationMetrics,
 };
 
@@ -72,16 +72,16 @@ impl Map {
             .as_ref()
             .and_then(|exchange| exchange.path_values.get())
             .map_or(&[][..], Vec::as_slice);
-        let document = Payload::of(&request);
+        // From here on nobody needs what the caller sent: a large body goes as soon as it has been read.
+        drop(body);
+        let document = request.extensions_mut().remove::<Payload>().map(|payload| payload.0);
+        if document.is_some() && !self.translation.keeps_patch() {
+            *request.body_mut() = Body::empty();
+        }
         let query = request.uri().query().map(str::to_owned);
         let mapped = self
             .translation
-            .request(
-                path_values,
-                query.as_deref(),
-                request.headers_mut(),
-                document.as_deref(),
-            )
+            .request_of(path_values, query.as_deref(), request.headers_mut(), document)
             .map_err(|unmappable| {
                 self.metrics.request_unmappable();
                 if unmappable.is_malformed {
@@ -94,6 +94,7 @@ impl Map {
                     version: self.version.clone(),
                     detail: unmappable.detail,
                     pointer: unmappable.pointer,
+                    step: unmappable.step,
                 }
             })?;
         *request.method_mut() = mapped.method;
@@ -135,10 +136,10 @@ impl Policy for Map {
         Box::pin(async move {
             let request = self.request(request)?;
             // A merged update is translated to its end where it is sent.
-            let response = next.run(request).await.inspect_err(|refusal| {
-                if matches!(refusal, Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. }) {
-                    self.metrics.request_unmappable();
-                }
+            let response = next.run(request).await.inspect_err(|refusal| match refusal {
+                Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. } => self.metrics.request_unmappable(),
+                Refusal::UpstreamUnmappable { .. } => self.metrics.response_unmappable(),
+                _ => {}
             })?;
             if response.extensions().get::<OwnAnswer>().is_some() {
                 return Ok(response);
@@ -182,16 +183,22 @@ pub(crate) fn answer(
         Some(parse(upstream, parts.status, &parts.headers, bytes)?)
     };
     let mapped = translation
-        .response(parts.status, &mut parts.headers, document.as_ref())
+        .response_of(parts.status, &mut parts.headers, document)
         .map_err(|unmappable| {
             let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
-            Refusal::UpstreamInvalid {
+            let detail = format!("its {} answer cannot be translated", parts.status.as_u16());
+            // What concerns the message and no value in it, anyone may know.
+            let is_plain = unmappable.step.is_none() && unmappable.pointer.is_empty();
+            Refusal::UpstreamUnmappable {
                 upstream: upstream.clone(),
-                detail: format!("its {} answer cannot be translated", parts.status.as_u16()),
-                violations: vec![Violation {
-                    at,
-                    what: unmappable.detail,
-                }],
+                detail: if is_plain {
+                    format!("{detail}: {}", unmappable.detail)
+                } else {
+                    detail
+                },
+                pointer: at,
+                step: unmappable.step,
+                cause: unmappable.detail,
             }
         })?;
     parts.status = mapped.status;
@@ -200,7 +207,7 @@ pub(crate) fn answer(
         return Ok((with_body(parts, Bytes::new()), mapped.missed));
     };
     let document = Arc::new(document);
-    let bytes = Bytes::copy_from_slice(document.text().as_bytes());
+    let bytes = document.to_bytes();
     if is_digested {
         representation::digest(&mut parts.headers, &bytes);
     }

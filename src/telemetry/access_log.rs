@@ -229,6 +229,9 @@ impl Buffer {
                 "crossdock.transaction.key" => text(line, key!("transaction"), value),
                 "crossdock.limit" => text(line, key!("limit"), value),
                 "crossdock.contract" => text(line, key!("contract"), value),
+                "crossdock.mapping.step" => text(line, key!("step"), value),
+                "crossdock.mapping.pointer" => text(line, key!("pointer"), value),
+                "crossdock.mapping.cause" => text(line, key!("cause"), value),
                 _ => {}
             }
         }

@@ -182,6 +182,14 @@ impl World {
         child.wait().unwrap();
     }
 
+    /// The most memory that the gateway has had at once, in bytes.
+    pub(crate) fn gateway_memory(&self) -> usize {
+        let id = self.gateway.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
+    }
+
     /// Sends the gateway a signal by name.
     pub(crate) fn signals_gateway(&self, signal: &str) {
         let id = self.gateway.as_ref().unwrap().id().to_string();

@@ -231,3 +231,35 @@ fn an_error_translated_by_hand_has_its_places_translated_too() {
         text(&output.stdout)
     );
 }
+
+#[tokio::test]
+async fn an_order_of_many_thousand_lines_takes_a_few_times_its_size_in_memory() {
+    let world = World::start_with(|folder| {
+        for version in ["v1", "v2", "v3"] {
+            let path = folder.join(format!("contracts/orders/{version}/openapi.yaml"));
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, text.replace("maxItems: 999\n", "maxItems: 999999\n")).unwrap();
+        }
+        let gateway = folder.join("policies/gateway.yaml");
+        let text = std::fs::read_to_string(&gateway).unwrap();
+        std::fs::write(gateway, text + "\nmappings: any\n").unwrap();
+        let api = folder.join("policies/apis/erp-orders.yaml");
+        let text = std::fs::read_to_string(&api).unwrap();
+        std::fs::write(api, text + "\nbody: 16MiB\n").unwrap();
+    })
+    .await;
+    let token = world.token("storefront");
+    let small = world.orders(&token, "v1", "small", order_v1("M-1")).await;
+    assert_eq!(small.status, 201, "{small:?}");
+    let order = order_v1("M-2");
+    let (start, rest) = order.split_once("\"lines\":[").unwrap();
+    let (lines, end) = rest.split_once(']').unwrap();
+    let lines = vec![lines; 4_000_000 / lines.len()].join(",");
+    let order = format!("{start}\"lines\":[{lines}]{end}");
+    let (size, before) = (order.len(), world.gateway_memory());
+    let large = world.orders(&token, "v1", "large", order).await;
+    assert_eq!(large.status, 201);
+    let taken = world.gateway_memory() - before;
+    // There and back: the answer repeats all of it.
+    assert!(taken <= 8 * size, "{taken} bytes for a body of {size}");
+}

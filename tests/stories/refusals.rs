@@ -178,7 +178,24 @@ async fn a_date_that_does_not_exist_cannot_be_translated_and_says_where() {
         .await
         .is_problem(422, "unmappable");
     assert_eq!(problem["errors"][0]["pointer"], "/orderDate", "{problem}");
+    let mapping = include_str!("../../contracts/orders/v1-v2.map.yaml");
+    let written = "- date: { path: orderDate,";
+    let line = 1 + mapping.lines().position(|line| line.contains(written)).unwrap();
+    let step = problem["step"].as_str().unwrap();
+    assert!(
+        step.starts_with(&format!("orders/v1-v2.map.yaml:{line}:")) && step.ends_with(" (date)"),
+        "{problem}"
+    );
     assert_eq!(world.ledger("erp").await.len(), 0);
+    // Operators read the whole way to the file, and count by operation.
+    world
+        .until("the access line names the step", async || {
+            let step = format!("contracts/orders/v1-v2.map.yaml:{line}:");
+            world.access_log().contains(&step)
+        })
+        .await;
+    let counted = r#"operation="createOrder",kind="request_unmappable"} 1"#;
+    assert!(world.admin("/metrics").await.text.contains(counted));
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ pub(super) fn run(contracts: &Path, args: &MapArgs) -> anyhow::Result<ExitCode> 
     let stages = match stages {
         Ok(stages) => stages,
         Err(unmappable) => {
-            complain(&format!("cannot be translated: {unmappable}"));
+            let by = unmappable.step.iter().map(|step| format!(", by {step}"));
+            complain(&format!("cannot be translated: {unmappable}{}", by.collect::<String>()));
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -185,6 +185,14 @@ impl Walk {
 }
 
 impl Plan {
+    /// The first of the steps that put something into a target.
+    pub(super) fn first_step(&self, target: usize) -> Option<Place> {
+        self.targets[target].iter().find_map(|entry| match &entry.what {
+            Made::Value(producer) => Some(producer.place),
+            Made::Object(inner) => self.first_step(*inner),
+        })
+    }
+
     /// Lays out one direction of a program.
     pub(super) fn new(program: &Program, way: Direction) -> Self {
         let side = program.side(way);

@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
                 Against::Value(expected) => {
                     let expected = expected.text();
                     let detail = format!("{} where version {target} knows only {expected}", shown(found));
-                    return Err(Fault::at(found, detail));
+                    return Err(Fault::at(found, detail).by(check.place));
                 }
                 Against::Older(outward) => {
                     let repeated = older_text(scope, self.way, outward);
@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
                             "{} differs from the one value that version {target} has for it",
                             shown(found)
                         );
-                        return Err(Fault::at(found, detail));
+                        return Err(Fault::at(found, detail).by(check.place));
                     }
                 }
             }
@@ -221,7 +221,7 @@ impl<'a> Run<'a> {
                 continue;
             };
             if let Some(null) = taken.iter().flatten().find(|value| value.is_null()) {
-                return Err(Fault::at(*null, "null where a value is expected"));
+                return Err(Fault::at(*null, "null where a value is expected").by(combined.place));
             }
             let seen: Vec<_> = combined
                 .seen
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
             let made = combined
                 .rule
                 .combine(&taken, &seen)
-                .map_err(|detail| Fault::at(*first, detail))?;
+                .map_err(|detail| Fault::at(*first, detail).by(combined.place))?;
             for value in taken.into_iter().flatten() {
                 self.tell(combined.place, Some(value), None);
             }
@@ -346,7 +346,7 @@ impl<'a> Run<'a> {
                     self.out.rewind(begun, mark);
                 } else if is_noted {
                     let detail = format!("a second value for `{}`", entry.name);
-                    return Err(Fault::at(scope.object, detail));
+                    return Err(Fault::at(scope.object, detail).by(producer.place));
                 }
             }
         }
@@ -370,12 +370,26 @@ impl<'a> Run<'a> {
         if count == 0 {
             Ok(())
         } else {
-            Err(Fault::at(value, "something else stands where an object is expected"))
+            let fault = Fault::at(value, "something else stands where an object is expected");
+            Err(match scope.plan.first_step(made) {
+                Some(step) => fault.by(step),
+                None => fault,
+            })
         }
     }
 
     /// Writes a value; false if there is none.
     fn produce(
+        &mut self,
+        scope: &Scope<'_, 'a>,
+        producer: &'a Producer,
+        own: Option<Value<'a>>,
+    ) -> Result<bool, Fault> {
+        self.produced(scope, producer, own)
+            .map_err(|fault| fault.by(producer.place))
+    }
+
+    fn produced(
         &mut self,
         scope: &Scope<'_, 'a>,
         producer: &'a Producer,
@@ -576,19 +590,23 @@ impl<'a> Run<'a> {
         let version = usize::from(self.way == Direction::Down);
         let by = &choice.by[version];
         let said = value.get(by).and_then(text);
-        let said = said.ok_or_else(|| Fault::at(value, format!("a value without `{by}`, which says what it is")))?;
+        let said = said.ok_or_else(|| {
+            Fault::at(value, format!("a value without `{by}`, which says what it is")).by(choice.place)
+        })?;
         match choice.cases.iter().find(|(names, _)| *names[version] == *said) {
             Some((_, program)) => self.program(*program, value, around),
             None => Err(Fault::at(
                 value,
                 format!("{} is none of the types that `{by}` may say", shown_text(&said)),
-            )),
+            )
+            .by(choice.place)),
         }
     }
 
     fn items(&mut self, list: Value<'a>, walk: &Walk, around: Option<&Scope<'_, 'a>>) -> Result<(), Fault> {
         let begun = self.out.begin_array();
         for item in list.elements() {
+            self.out.make_room();
             self.out.element(begun);
             self.value(item, walk, around)?;
         }

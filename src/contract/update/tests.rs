@@ -239,7 +239,7 @@ fn what_the_caller_could_not_have_read_is_not_updated() {
     let unknown = CURRENT.replace("revised", "sold");
     assert!(matches!(
         put(("v1", "v2"), SEEN, &unknown),
-        Err(UpdateFault::Current(_))
+        Err(UpdateFault::Current { .. })
     ));
 }
 

@@ -221,10 +221,13 @@ impl Updater {
 
     fn refusal(&self, upstream: &Upstream, fault: UpdateFault) -> Refusal {
         match fault {
-            UpdateFault::Current(detail) => invalid(
-                upstream,
-                format!("what it has to be updated cannot be shown in the caller's version: {detail}"),
-            ),
+            UpdateFault::Current { detail, pointer, step } => Refusal::UpstreamUnmappable {
+                upstream: upstream.name.clone(),
+                detail: "what it has to be updated cannot be shown in the caller's version".to_owned(),
+                pointer,
+                step,
+                cause: detail,
+            },
             UpdateFault::Malformed { detail, pointer } => Refusal::Malformed {
                 detail,
                 pointer: Some(pointer),
@@ -233,10 +236,11 @@ impl Updater {
                 detail,
                 pointer: Some(pointer),
             },
-            UpdateFault::Unmappable { detail, pointer } => Refusal::Unmappable {
+            UpdateFault::Unmappable { detail, pointer, step } => Refusal::Unmappable {
                 version: self.update.version().clone(),
                 detail,
                 pointer,
+                step,
             },
         }
     }
