@@ -330,6 +330,15 @@ pub fn version_files(files: &[SourceFile], version: &str) -> Option<Vec<SourceFi
     Some(with_overlays(document, files))
 }
 
+/// The versions that files of a contract are of, oldest first.
+pub fn version_names(files: &[SourceFile]) -> Vec<String> {
+    let documents = files.iter().filter(|file| is_openapi(&file.path));
+    let folders = documents.filter_map(|file| file.path.parent()?.file_name());
+    let mut names: Vec<String> = folders.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort_by(|one, other| natural_order(one, other));
+    names
+}
+
 /// The files of a contract as they are in force: without mappings that are tried or were live before.
 pub fn live_files(files: &[SourceFile]) -> Vec<SourceFile> {
     check::files_with(files, &trial::live(files))

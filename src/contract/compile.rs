@@ -12,8 +12,8 @@ use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, RESPONSE_HEADER, StatusKey};
 use super::outline::Outline;
 use super::program::{Choice, Inner, Nested, Path, Program, Programs, Step as Inward};
-use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, SideSpec, TypeSpec};
-use super::steps::{Loss, Steps, sides};
+use super::spec::{Direction, MappingSpec, OpSpec, OperationSpec, PivotSpec, SideSpec, TypeSpec};
+use super::steps::{Form, Loss, Steps, sides};
 use super::translation::{OperationStep, Step};
 use crate::config::{Diagnostic, Severity, SourceFile, Spanned};
 
@@ -532,30 +532,48 @@ impl Compiler<'_> {
     }
 
     fn each(&mut self, subject: &Type<'_>, each: &super::steps::Each<'_>) -> Option<usize> {
-        if each.ops.is_empty() && each.groups.is_none() {
+        if each.ops.is_empty() && matches!(each.form, Form::Items) {
             return None;
         }
         let documents = (self.older.document, self.newer.document);
         // Where elements are groups, the items are one list further inside.
         let items = |document: &OpenApi, schema: &str, path: &Path, side: SideSpec| {
-            let list = document.find(schema, path)?;
-            let element = document.items(&list)?;
-            match each.groups {
-                Some((grouped, spec)) if grouped == side => {
-                    document.items(&document.find(&element, &[spec.items.as_str().into()])?)
+            let list = document.find(schema, path).ok_or(None)?;
+            match each.form {
+                Form::Members(object, spec) if object == side => match document.items(&list) {
+                    Some(_) => Err(None),
+                    None => member_schema(document, &list, spec).map_err(Some),
+                },
+                Form::Groups(grouped, spec) if grouped == side => {
+                    let element = document.items(&list).ok_or(None)?;
+                    let items = document.find(&element, &[spec.items.as_str().into()]).ok_or(None)?;
+                    document.items(&items).ok_or(None)
                 }
-                _ => Some(element),
+                _ => document.items(&list).ok_or(None),
             }
         };
         let older = items(documents.0, subject.older, &each.from, SideSpec::Older);
         let newer = items(documents.1, subject.newer, &each.to, SideSpec::Newer);
-        let (Some(older), Some(newer)) = (older, newer) else {
-            self.mistake(
-                each.place,
-                "this step needs a list in both versions",
-                "give the path of an array, and of groups the name of their list in `items`",
-            );
-            return None;
+        let (older, newer) = match (older, newer) {
+            (Ok(older), Ok(newer)) => (older, newer),
+            (Err(Some((message, help))), _) | (_, Err(Some((message, help)))) => {
+                self.mistake(each.place, message, help);
+                return None;
+            }
+            _ => {
+                let (message, help) = match each.form {
+                    Form::Members(..) => (
+                        "this step needs a list in one version and an object in the other",
+                        "give the path of an array and of an object, and say `older: object` if that is the older one",
+                    ),
+                    _ => (
+                        "this step needs a list in both versions",
+                        "give the path of an array, and of groups the name of their list in `items`",
+                    ),
+                };
+                self.mistake(each.place, message, help);
+                return None;
+            }
         };
         let (older, newer) = (documents.0.resolve(&older)?, documents.1.resolve(&newer)?);
         let mut around = subject.around.to_vec();
@@ -570,17 +588,70 @@ impl Compiler<'_> {
         };
         let index = self.reserve();
         let mut steps = Steps::read(self, &item, each.ops, &[]);
-        if let Some((grouped, spec)) = each.groups {
+        let other = |side| match side {
+            SideSpec::Newer => SideSpec::Older,
+            SideSpec::Older => SideSpec::Newer,
+        };
+        match each.form {
+            Form::Items => {}
             // The flat item has what its group says of it.
-            let flat = match grouped {
-                SideSpec::Newer => SideSpec::Older,
-                SideSpec::Older => SideSpec::Newer,
-            };
-            steps.give(spec.by.keys().map(|name| path(name)), flat, each.place);
+            Form::Groups(grouped, spec) => {
+                steps.give(spec.by.keys().map(|name| path(name)), other(grouped), each.place);
+            }
+            // And the item of a list what the name of a member says.
+            Form::Members(object, spec) => {
+                let (document, item) = match object {
+                    SideSpec::Newer => (documents.0, &older),
+                    SideSpec::Older => (documents.1, &newer),
+                };
+                if document.properties(item).contains_key(&spec.key) {
+                    steps.give([path(&spec.key)], other(object), each.place);
+                } else {
+                    let message = format!("version {} has no `{}` in {name}", document.version, spec.key);
+                    self.mistake(
+                        each.place,
+                        message,
+                        format!("fields there are {}", fields(document, item)),
+                    );
+                }
+            }
         }
         self.fill_with(index, &item, &steps, false);
         Some(index)
     }
+}
+
+/// The one schema of the members that items become; or what is wrong with them, and what would be right.
+fn member_schema(document: &OpenApi, object: &str, spec: &PivotSpec) -> Result<String, (String, String)> {
+    let known = document.properties(object);
+    let others = || document.additional(object).filter(|_| !document.is_closed(object));
+    let mut schemas: Vec<String> = Vec::new();
+    for name in spec.names.values() {
+        let schema = known.get(name).cloned().or_else(others).ok_or_else(|| {
+            let message = format!("version {} has no member `{name}` there", document.version);
+            (message, format!("members there are {}", fields(document, object)))
+        })?;
+        schemas.push(schema);
+    }
+    if spec.names.is_empty() {
+        schemas.extend(known.into_values().chain(others()));
+    }
+    let mut schemas = schemas.into_iter().filter_map(|schema| document.resolve(&schema));
+    let first = schemas.next().ok_or_else(|| {
+        let message = format!("version {} has no object with members there", document.version);
+        (
+            message,
+            "name its members, or give their schema in `additionalProperties`".to_owned(),
+        )
+    })?;
+    if schemas.any(|schema| schema != first && document.at(&schema) != document.at(&first)) {
+        let message = "the members that items become do not have the same schema".to_owned();
+        return Err((
+            message,
+            "let each of them refer to the same schema by `$ref`".to_owned(),
+        ));
+    }
+    Ok(first)
 }
 
 /// A path as people write it, taken apart.

@@ -64,6 +64,10 @@ pub(super) enum Change {
     Pivot(Arc<Pair>),
     /// An object to a list of names and values.
     Unpivot(Arc<Pair>),
+    /// A list to an object: each item under the name that its key stands for.
+    Named(Arc<Naming>),
+    /// An object to a list: each member with the key that its name stands for.
+    Keyed(Arc<Naming>),
     /// A list to a list of groups.
     Group(Arc<Grouping>),
     /// A list of groups to a list.
@@ -83,6 +87,19 @@ pub(super) struct Pair {
     pub(super) key: MemberName,
     pub(super) value: MemberName,
     pub(super) names: [Box<str>; 2],
+}
+
+/// How items become members of an object.
+#[derive(Debug)]
+pub(super) struct Naming {
+    /// The member of an item that says which it is.
+    pub(super) key: MemberName,
+    pub(super) key_name: Box<str>,
+    /// Keys and their names; if there are none, a key is its own name.
+    pub(super) names: BTreeMap<Box<str>, Box<str>>,
+    pub(super) keys: BTreeMap<Box<str>, Box<str>>,
+    /// Others are left out, not refused.
+    pub(super) drops_others: bool,
 }
 
 /// How items make groups.
@@ -173,6 +190,8 @@ impl Change {
                 | Self::Together { .. }
                 | Self::Pivot(_)
                 | Self::Unpivot(_)
+                | Self::Named(_)
+                | Self::Keyed(_)
                 | Self::Group(_)
                 | Self::Flatten(_)
         )
@@ -216,10 +235,13 @@ impl Change {
     fn expects(&self) -> &'static str {
         match self {
             Self::Keep | Self::Wrap | Self::Nothing { .. } => "a value",
-            Self::Single { .. } | Self::Together { .. } | Self::Pivot(_) | Self::Group(_) | Self::Flatten(_) => {
-                "a list"
-            }
-            Self::Unpivot(_) => "an object",
+            Self::Single { .. }
+            | Self::Together { .. }
+            | Self::Pivot(_)
+            | Self::Named(_)
+            | Self::Group(_)
+            | Self::Flatten(_) => "a list",
+            Self::Unpivot(_) | Self::Keyed(_) => "an object",
             Self::ToBool(_) => "a code",
             Self::FromBool(_) => "true or false",
             Self::Table(_) => "a code as text",

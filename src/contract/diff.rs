@@ -7,7 +7,9 @@
 mod judge;
 mod message;
 mod operation;
+mod paging;
 mod report;
+mod rules;
 mod schema;
 
 use std::cell::RefCell;
@@ -30,6 +32,16 @@ const BUDGET: Duration = Duration::from_secs(2);
 
 /// How long all of them are compared: what is left then is undecided.
 const WHOLE_BUDGET: Duration = Duration::from_mins(1);
+
+/// What is looked at besides the two versions.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How many days ahead a sunset has to be when it is announced.
+    pub sunset_days: Option<u16>,
+    /// Versions before the older one, each its document and its overlays: names that were removed there are not to come
+    /// back as something else.
+    pub earlier: Vec<Vec<SourceFile>>,
+}
 
 /// All changes from one version of a contract to another.
 #[derive(Clone, Debug)]
@@ -127,7 +139,12 @@ impl Impact {
 impl Comparison {
     /// Compares two versions of a contract by their documents, each followed by its overlays; the folders they lie in are
     /// their names.
-    pub fn new(contract: &str, older: &[SourceFile], newer: &[SourceFile]) -> Result<Self, Vec<Diagnostic>> {
+    pub fn new(
+        contract: &str,
+        older: &[SourceFile],
+        newer: &[SourceFile],
+        options: &Options,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut mistakes = Vec::new();
         let mut read = |files: &[SourceFile]| {
             let folder = files.first().and_then(|file| file.path.parent());
@@ -140,11 +157,17 @@ impl Comparison {
                 }
             }
         };
-        let (Some(older), Some(newer)) = (read(older), read(newer)) else {
+        let (older, newer) = (read(older), read(newer));
+        let earlier: Vec<OpenApi> = options.earlier.iter().filter_map(|files| read(files)).collect();
+        let (Some(older), Some(newer), true) = (older, newer, mistakes.is_empty()) else {
             return Err(mistakes);
         };
         let mut differ = Differ::new(&older, &newer);
+        differ.sunset_days = options.sunset_days;
         differ.compare();
+        for before in &earlier {
+            differ.names_that_return(before);
+        }
         Ok(Self {
             contract: contract.to_owned(),
             older: older.version.to_string(),
@@ -173,6 +196,9 @@ struct Differ<'a> {
     /// The newer version within the older one: what is received.
     back: Containment,
     deadline: Instant,
+    /// Whether schemas are compared by meaning, and not only by what is written.
+    is_deciding: bool,
+    sunset_days: Option<u16>,
     answers: HashMap<(Way, String, String), Rc<Answer>>,
     edits: HashMap<(String, String), Rc<Vec<Edit>>>,
     /// Where pointers lead to in the older and the newer file: shared schemas are named by many operations.
@@ -221,6 +247,8 @@ impl<'a> Differ<'a> {
             older,
             newer,
             deadline: Instant::now() + WHOLE_BUDGET,
+            is_deciding: true,
+            sunset_days: None,
             forth: Containment::new(old.clone(), new.clone()),
             back: Containment::new(new, old),
             answers: HashMap::new(),
@@ -233,6 +261,9 @@ impl<'a> Differ<'a> {
 
     /// Whether a schema of the older document still serves, the way its values go.
     fn answer(&mut self, way: Way, older: &str, newer: &str) -> Rc<Answer> {
+        if !self.is_deciding {
+            return Rc::new(Answer::Proved);
+        }
         let key = (way, older.to_owned(), newer.to_owned());
         if let Some(answer) = self.answers.get(&key) {
             return answer.clone();
@@ -259,6 +290,38 @@ impl<'a> Differ<'a> {
         edits.clone()
     }
 
+    /// Names that an earlier version had, the older one has not, and the newer one has with another type.
+    fn names_that_return(&mut self, earlier: &OpenApi) {
+        let is_addition = |change: &&Change| {
+            let rules = ["property-added", "parameter-added", "response-header-added"];
+            rules.iter().any(|rule| change.rule.ends_with(rule))
+        };
+        let added: Vec<Change> = self.changes.iter().filter(is_addition).cloned().collect();
+        if added.is_empty() {
+            return;
+        }
+        let mut since = Differ::new(earlier, self.newer);
+        since.is_deciding = false;
+        since.compare();
+        for change in added {
+            let is_same = |other: &&Change| {
+                (&other.operation, other.side, &other.at) == (&change.operation, change.side, &change.at)
+                    && other.rule.ends_with("-type-changed")
+            };
+            let Some(other) = since.changes.iter().find(is_same) else {
+                continue;
+            };
+            let subject = other.rule.trim_end_matches("-type-changed");
+            self.push(Change {
+                rule: format!("{subject}-removed-name-reused"),
+                impact: Impact::Risky,
+                what: format!("comes back as something else: {}, in {}", other.what, earlier.version),
+                older: other.older.clone(),
+                ..change
+            });
+        }
+    }
+
     fn report(&mut self, scope: &Scope, found: Found) {
         let change = self.change(scope, found);
         self.push(change);
@@ -276,6 +339,7 @@ impl<'a> Differ<'a> {
     }
 
     fn change(&self, scope: &Scope, found: Found) -> Change {
+        debug_assert!(rules::is_known(&found.rule), "{} is not among the rules", found.rule);
         Change {
             operation: scope.operation.clone(),
             endpoint: scope.endpoint.clone(),

@@ -151,6 +151,8 @@ pub(super) struct Expressed {
 #[derive(Clone, Debug)]
 pub(super) struct Computed {
     pub(super) of: Path,
+    /// Lists further inside: each from an item of the one around it.
+    pub(super) inner: Vec<Path>,
     /// The member of its items that is added up; without one, items are counted.
     pub(super) field: Option<Path>,
     pub(super) to: Path,
@@ -390,7 +392,12 @@ impl Move {
                 true
             }
             // Positions and names inside are others, and only the document tells which.
-            Change::Group(_) | Change::Flatten(_) | Change::Pivot(_) | Change::Unpivot(_) => inside.is_empty(),
+            Change::Group(_)
+            | Change::Flatten(_)
+            | Change::Pivot(_)
+            | Change::Unpivot(_)
+            | Change::Named(_)
+            | Change::Keyed(_) => inside.is_empty(),
             _ => {
                 tokens.extend(inside.iter().cloned());
                 true

@@ -12,11 +12,12 @@ use super::convert::Change;
 use super::openapi::OpenApi;
 use super::program::{Combine, Computed, CopyTo, Expect, Expected, Expressed, Move, Outward, Path, Place, Side};
 use super::spec::{
-    Agree, DecimalForm, Direction, ExprSpec, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, SideSpec, VariantSpec,
+    Agree, DecimalForm, Direction, ExprSpec, GroupSpec, Nothing, NullSpec, OpSpec, PivotForm, PivotSpec, SideSpec,
+    VariantSpec,
 };
 use crate::config::Spanned;
 use combined::{join, minor_units, paging, pattern, split, unit};
-use read::{dates, decimal, ends, expression, factor, grouping, listed, lookup, pivot, single, table, yes_no};
+use read::{dates, decimal, ends, expression, factor, grouping, listed, lookup, naming, pivot, single, table, yes_no};
 
 /// The steps of one type.
 #[derive(Default)]
@@ -97,9 +98,19 @@ pub(super) struct Each<'a> {
     pub(super) from: Path,
     pub(super) to: Path,
     pub(super) ops: &'a [Spanned<OpSpec>],
-    /// Where the list's elements are groups: which version has them, and what holds and makes them.
-    pub(super) groups: Option<(SideSpec, &'a GroupSpec)>,
+    pub(super) form: Form<'a>,
     pub(super) place: (u32, u32),
+}
+
+/// What the items are in one of the versions.
+#[derive(Clone, Copy)]
+pub(super) enum Form<'a> {
+    /// In both the elements of a list.
+    Items,
+    /// In this version they lie in groups.
+    Groups(SideSpec, &'a GroupSpec),
+    /// In this version they are members of an object.
+    Members(SideSpec, &'a PivotSpec),
 }
 
 impl<'a> Steps<'a> {
@@ -128,7 +139,7 @@ impl<'a> Steps<'a> {
                         from: from.clone(),
                         to: to.clone(),
                         ops: &op.ops,
-                        groups: None,
+                        form: Form::Items,
                         place: at,
                     });
                     self.moved(from, to, Change::Keep, Change::Keep, at);
@@ -136,6 +147,7 @@ impl<'a> Steps<'a> {
             }
             OpSpec::Group(op) => self.grouped(op, SideSpec::Newer, at),
             OpSpec::Flatten(op) => self.grouped(op, SideSpec::Older, at),
+            OpSpec::Pivot(op) if op.value.is_none() => self.named(compiler, op, at),
             OpSpec::Variant(op) => {
                 if let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref()) {
                     self.variants.push(Variant {
@@ -262,10 +274,12 @@ impl<'a> Steps<'a> {
             }
             OpSpec::Pivot(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
-                let (to_object, to_list) = pivot(op);
-                match op.older {
-                    PivotForm::List => self.changed(ends, to_object, to_list, at),
-                    PivotForm::Object => self.changed(ends, to_list, to_object, at),
+                if let Some(value) = &op.value {
+                    let (to_object, to_list) = pivot(compiler, op, value, at);
+                    match op.older {
+                        PivotForm::List => self.changed(ends, to_object, to_list, at),
+                        PivotForm::Object => self.changed(ends, to_list, to_object, at),
+                    }
                 }
             }
             _ => {}
@@ -283,8 +297,10 @@ impl<'a> Steps<'a> {
             OpSpec::Paging(op) => self.combined.extend(paging(compiler, op, at)),
             OpSpec::Expr(op) => self.expressed(compiler, subject, op, at),
             OpSpec::Count(op) => {
+                let (of, inner) = lists(&op.of);
                 let computed = Computed {
-                    of: path(&op.of),
+                    of,
+                    inner,
                     field: None,
                     to: path(&op.to),
                     form: DecimalForm::Number,
@@ -293,8 +309,10 @@ impl<'a> Steps<'a> {
                 self.computed.push((computed, op.side));
             }
             OpSpec::Sum(op) => {
+                let (of, inner) = lists(&op.of);
                 let computed = Computed {
-                    of: path(&op.of),
+                    of,
+                    inner,
                     field: Some(path(&op.field)),
                     to: path(&op.to),
                     form: op.form,
@@ -317,7 +335,7 @@ impl<'a> Steps<'a> {
             from: from.clone(),
             to: to.clone(),
             ops: &op.ops,
-            groups: Some((groups, op)),
+            form: Form::Groups(groups, op),
             place: at,
         });
         let (group, flatten) = grouping(op, groups);
@@ -325,6 +343,25 @@ impl<'a> Steps<'a> {
             SideSpec::Newer => (group, flatten),
             SideSpec::Older => (flatten, group),
         };
+        self.moved(from, to, up, down, at);
+    }
+
+    fn named(&mut self, compiler: &mut Compiler<'_>, op: &'a PivotSpec, at: (u32, u32)) {
+        let Some((from, to)) = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref()) else {
+            return;
+        };
+        let (to_object, to_list) = naming(compiler, op, at);
+        let (members, up, down) = match op.older {
+            PivotForm::List => (SideSpec::Newer, to_object, to_list),
+            PivotForm::Object => (SideSpec::Older, to_list, to_object),
+        };
+        self.eaches.push(Each {
+            from: from.clone(),
+            to: to.clone(),
+            ops: &op.ops,
+            form: Form::Members(members, op),
+            place: at,
+        });
         self.moved(from, to, up, down, at);
     }
 
@@ -458,6 +495,12 @@ impl<'a> Steps<'a> {
             None => (!is_dropped).then(|| fields.to_vec()),
         }
     }
+}
+
+/// A list, and lists in its items: `lines[].serials`.
+fn lists(text: &str) -> (Path, Vec<Path>) {
+    let mut paths = text.split("[].").map(path);
+    (paths.next().unwrap_or_default(), paths.collect())
 }
 
 /// The two directions of a type's steps.

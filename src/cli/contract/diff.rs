@@ -9,8 +9,8 @@ use crate::{
     cli::{complain, diagnosed, say},
     config::{SourceFile, read_contracts},
     contract::{
-        diff::{Comparison, Impact},
-        version_files,
+        diff::{Comparison, Impact, Options},
+        version_files, version_names,
     },
 };
 
@@ -25,6 +25,9 @@ pub(super) struct DiffArgs {
     /// Fail if there is a change as bad as this.
     #[arg(long, value_enum, value_name = "IMPACT")]
     fail_on: Option<FailOn>,
+    /// A sunset that is announced has to be at least so many days ahead.
+    #[arg(long, value_name = "DAYS")]
+    sunset_days: Option<u16>,
     /// How changes are shown.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -61,7 +64,11 @@ pub(super) fn run(contracts: &Path, args: &DiffArgs) -> anyhow::Result<ExitCode>
     };
     let older = read(&found, &args.name, &args.older)?;
     let newer = read(&found, &args.name, &args.newer)?;
-    let comparison = match Comparison::new(&args.name, &older, &newer) {
+    let options = Options {
+        sunset_days: args.sunset_days,
+        earlier: earlier(&found, &args.name, &args.older),
+    };
+    let comparison = match Comparison::new(&args.name, &older, &newer, &options) {
         Ok(comparison) => comparison,
         Err(mistakes) => {
             complain(&diagnosed(&mistakes));
@@ -92,16 +99,19 @@ fn read(found: &BTreeMap<String, Vec<SourceFile>>, name: &str, version: &str) ->
         );
     };
     version_files(files, version).with_context(|| {
-        let folders = files.iter().filter_map(|file| {
-            let is_document = file.path.file_stem().is_some_and(|stem| stem == "openapi");
-            let folder = file.path.parent().filter(|_| is_document)?.file_name()?;
-            Some(folder.to_string_lossy().into_owned())
-        });
         format!(
             "contract {name} has no version `{version}`; its versions are {}",
-            list(folders)
+            list(version_names(files).into_iter())
         )
     })
+}
+
+/// The versions before one: the documents of each.
+fn earlier(found: &BTreeMap<String, Vec<SourceFile>>, name: &str, version: &str) -> Vec<Vec<SourceFile>> {
+    let files = found.get(name).map(Vec::as_slice).unwrap_or_default();
+    let names = version_names(files).into_iter();
+    let before = names.take_while(|known| known != version);
+    before.filter_map(|known| version_files(files, &known)).collect()
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {

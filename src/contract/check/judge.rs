@@ -5,7 +5,9 @@ use jiff::civil::Date;
 use super::compare::{Change, Difference};
 use super::locate::{Sheet, Spot};
 use super::sample::Sample;
-use crate::contract::spec::{Agree, DateForm, DecimalForm, Direction, LetterCase, More, MoreParts, OpSpec, SideSpec};
+use crate::contract::spec::{
+    Agree, DateForm, DecimalForm, Direction, LetterCase, More, MoreParts, OpSpec, Others, SideSpec,
+};
 
 /// Why the engine refuses a value that the source version admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -218,6 +220,7 @@ fn permits_step(sheet: &Sheet<'_>, op: &OpSpec, first: Direction, difference: &D
             More::Drop => Some("only the first is kept".to_owned()),
             More::Error => None,
         },
+        OpSpec::Pivot(op) if op.others == Others::Drop => Some("other keys are left out".to_owned()),
         OpSpec::Case(op) if op.older == LetterCase::Any => Some("letters change".to_owned()),
         OpSpec::Trim(_) => Some("without white space at its ends".to_owned()),
         OpSpec::Scale(op) => op.round.map(|digits| format!("rounded to {digits} digits")),

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::sample::Sample;
 use crate::config::{SourceFile, Spanned};
 use crate::contract::ContractVersion;
 use crate::contract::compile::place;
-use crate::contract::openapi::{OpenApi, PARAMETERS};
-use crate::contract::spec::{Direction, LossSpec, MappingSpec, OpSpec, OperationSpec, SideSpec};
+use crate::contract::openapi::{OpenApi, PARAMETERS, push_token};
+use crate::contract::spec::{
+    CaseOfSpec, Direction, LossSpec, MappingSpec, OpSpec, OperationSpec, SideSpec, VariantSpec,
+};
 use crate::json::Pointer;
 
 /// Places that are followed at most.
@@ -52,8 +55,16 @@ struct Base<'s> {
 }
 
 impl<'c> Sheet<'c> {
-    /// Which step a place of a body is the work of. The schemas are those of the body in both versions.
-    pub(super) fn spot(&self, side: Side, own: &str, other: &str, tokens: &[String]) -> Spot<'_> {
+    /// Which step a place of a body is the work of. The schemas are those of the body in both versions. The body itself,
+    /// where it is at hand, says of which type a value is that may be of several.
+    #[expect(clippy::too_many_lines, reason = "one walk")]
+    pub(super) fn spot(
+        &self,
+        side: Side,
+        (own, other): (&str, &str),
+        tokens: &[String],
+        body: Option<&Sample>,
+    ) -> Spot<'_> {
         let (document, across) = self.documents(side);
         let mut spot = Spot {
             op: None,
@@ -70,22 +81,34 @@ impl<'c> Sheet<'c> {
             place: (0, 0),
         };
         self.enter(side, &mut base, &mut spot);
-        for token in tokens.iter().take(DEPTH_LIMIT) {
+        for (depth, token) in tokens.iter().enumerate().take(DEPTH_LIMIT) {
+            self.settle(side, &mut base, &mut spot, (tokens, depth), body);
             let at = document.find(&base.own, &base.fields);
             let list = at
                 .as_deref()
                 .filter(|_| is_position(token))
                 .and_then(|at| document.items(at));
-            if let Some(items) = list {
+            // Where items are members of an object, each is one by its name.
+            let named = at.as_deref().filter(|_| base.is_pivoted(side));
+            let named = named.and_then(|at| member_of(document, at, Some(token)));
+            if let Some(items) = list.or(named) {
                 let (op, moved) = base.follow(side);
                 let ops: &[Spanned<OpSpec>] = match op.map(|op| &op.value) {
                     Some(OpSpec::Each(each)) => &each.ops,
+                    Some(OpSpec::Pivot(pivot)) => &pivot.ops,
                     Some(OpSpec::Group(group) | OpSpec::Flatten(group)) => &group.ops,
                     _ => &[],
                 };
                 spot.op = op.map(|op| &op.value).filter(|_| base.is_exact(side));
+                let variant = match op.map(|op| &op.value) {
+                    Some(OpSpec::Variant(variant)) => Some(variant),
+                    _ => None,
+                };
                 let other = base.other.as_deref().zip(moved.as_deref());
-                let other = other.and_then(|(other, moved)| across.items(&across.find(other, moved)?));
+                let other = other.and_then(|(other, moved)| {
+                    let other = across.find(other, moved)?;
+                    across.items(&other).or_else(|| member_of(across, &other, None))
+                });
                 let mut before = std::mem::take(&mut base.before);
                 before.extend(moved.into_iter().flatten().map(String::from));
                 before.push(token.clone());
@@ -98,6 +121,9 @@ impl<'c> Sheet<'c> {
                     before,
                     place,
                 };
+                if let Some(case) = variant.and_then(|variant| self.case(side, variant, (tokens, depth + 1), body)) {
+                    (base.own, base.other) = self.schemas(side, case);
+                }
                 self.enter(side, &mut base, &mut spot);
                 continue;
             }
@@ -124,6 +150,10 @@ impl<'c> Sheet<'c> {
                 before.extend(moved.into_iter().flatten().map(String::from));
                 spot.op = op.map(|op| &op.value);
                 spot.place = op.map_or(spot.place, place);
+                let case = match spot.op {
+                    Some(OpSpec::Variant(variant)) => self.case(side, variant, (tokens, depth + 1), body),
+                    _ => None,
+                };
                 base = Base {
                     ops: &[],
                     own: at,
@@ -132,6 +162,9 @@ impl<'c> Sheet<'c> {
                     before,
                     place: op.map_or(base.place, place),
                 };
+                if let Some(case) = case {
+                    (base.own, base.other) = self.schemas(side, case);
+                }
                 self.enter(side, &mut base, &mut spot);
             }
         }
@@ -170,6 +203,92 @@ impl<'c> Sheet<'c> {
                         && within.iter().zip(&path).all(|(token, name)| token == name)
                 })
         })
+    }
+
+    /// Goes on in the type that a value says it is, where the walk has come to one of several types.
+    fn settle<'s>(
+        &'s self,
+        side: Side,
+        base: &mut Base<'s>,
+        spot: &mut Spot<'s>,
+        (tokens, depth): (&[String], usize),
+        body: Option<&Sample>,
+    ) {
+        let (Some(written), Some(moved)) = base.follow(side) else {
+            return;
+        };
+        let OpSpec::Variant(variant) = &written.value else {
+            return;
+        };
+        let (older, newer) = ends(&written.value);
+        let own = if side == Side::Older { older } else { newer };
+        let is_here = own.iter().any(|own| own.split('.').count() == base.fields.len());
+        let (document, _) = self.documents(side);
+        let at = document.find(&base.own, &base.fields);
+        if !is_here || at.is_some_and(|at| document.items(&at).is_some()) {
+            return;
+        }
+        let Some(case) = self.case(side, variant, (tokens, depth), body) else {
+            return;
+        };
+        let (own, other) = self.schemas(side, case);
+        let mut before = std::mem::take(&mut base.before);
+        before.extend(moved.into_iter().map(String::from));
+        spot.op = Some(&written.value);
+        spot.place = place(written);
+        *base = Base {
+            ops: &[],
+            own,
+            other,
+            fields: Vec::new(),
+            before,
+            place: spot.place,
+        };
+        self.enter(side, base, spot);
+    }
+
+    /// The case that the value behind so many tokens is; where it is not at hand, the first that has the next member.
+    fn case<'s>(
+        &self,
+        side: Side,
+        variant: &'s VariantSpec,
+        (tokens, depth): (&[String], usize),
+        body: Option<&Sample>,
+    ) -> Option<&'s CaseOfSpec> {
+        let by = match side {
+            Side::Older => &variant.by,
+            Side::Newer => variant.newer_by.as_ref().unwrap_or(&variant.by),
+        };
+        let value = body.and_then(|body| body.at(&tokens[..depth])?.get(by));
+        let mut cases = variant.cases.iter();
+        if let Some(Sample::Str(said)) = value {
+            return cases.find(|case| match side {
+                Side::Older => case.older == *said,
+                Side::Newer => case.newer.as_ref().unwrap_or(&case.older) == said,
+            });
+        }
+        let (document, _) = self.documents(side);
+        let next = tokens.get(depth)?;
+        cases.find(|case| document.properties(&self.schemas(side, case).0).contains_key(next))
+    }
+
+    /// The schema of a case on this side, and on the other.
+    fn schemas(&self, side: Side, case: &CaseOfSpec) -> (String, Option<String>) {
+        let renamed = self
+            .spec
+            .types
+            .get(&case.schema)
+            .and_then(|spec| spec.value.rename.as_ref());
+        let pointer = |name: &str| {
+            let mut pointer = "/components/schemas".to_owned();
+            push_token(&mut pointer, name);
+            pointer
+        };
+        let (older, newer) = (pointer(&case.schema), pointer(renamed.unwrap_or(&case.schema)));
+        match side {
+            Side::Older => (older, Some(newer)),
+            Side::Newer => (newer, Some(older)),
+        }
     }
 
     /// Whether the schemas know a member at a place.
@@ -285,6 +404,21 @@ impl<'s> Base<'s> {
         }
     }
 
+    /// Whether the fields that were followed lead to an object whose members are items of a list on the other side.
+    fn is_pivoted(&self, side: Side) -> bool {
+        self.ops.iter().any(|written| {
+            let OpSpec::Pivot(op) = &written.value else {
+                return false;
+            };
+            let (older, newer) = ends(&written.value);
+            let own = if side == Side::Older { older } else { newer };
+            let is_here = own
+                .iter()
+                .any(|own| own.split('.').eq(self.fields.iter().map(|field| &**field)));
+            is_here && op.value.is_none()
+        })
+    }
+
     /// Whether a step names something inside the fields that were followed.
     fn reaches_inside(&self, side: Side) -> bool {
         self.ops.iter().any(|written| {
@@ -369,6 +503,16 @@ fn on(side: SideSpec, own: &str) -> (Vec<&str>, Vec<&str>) {
         SideSpec::Older => (vec![own], Vec::new()),
         SideSpec::Newer => (Vec::new(), vec![own]),
     }
+}
+
+/// The schema of a member of this name, or of any.
+fn member_of(document: &OpenApi, object: &str, name: Option<&str>) -> Option<String> {
+    let mut known = document.properties(object);
+    let named = match name {
+        Some(name) => known.remove(name),
+        None => known.into_values().next(),
+    };
+    named.or_else(|| document.additional(object).filter(|_| !document.is_closed(object)))
 }
 
 fn is_position(token: &str) -> bool {

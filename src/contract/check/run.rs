@@ -308,7 +308,7 @@ impl<'r, 'c> Runner<'r, 'c> {
     fn source_of(&self, tokens: &[String]) -> Option<Vec<String>> {
         let mut tokens = tokens.to_vec();
         for leg in (0..self.lens.versions.len() - 1).rev() {
-            let (spot, ..) = self.spot(leg, true, &tokens)?;
+            let (spot, ..) = self.spot(leg, true, &tokens, None)?;
             tokens = spot.counterpart?;
         }
         Some(tokens)
@@ -429,6 +429,7 @@ impl<'r, 'c> Runner<'r, 'c> {
         leg: usize,
         is_target: bool,
         tokens: &[String],
+        body: Option<&Sample>,
     ) -> Option<(Spot<'r>, &'r Sheet<'c>, Direction, usize)> {
         let (sheet, way, index) = self.leg(leg);
         let sheet = sheet?;
@@ -439,14 +440,14 @@ impl<'r, 'c> Runner<'r, 'c> {
             Side::Older
         };
         let (own, other) = if is_target { (target, source) } else { (source, target) };
-        Some((sheet.spot(side, own, other, tokens), sheet, way, index))
+        Some((sheet.spot(side, (own, other), tokens, body), sheet, way, index))
     }
 
     fn refusal(&self, leg: usize, is_back: bool, refused: &crate::contract::Unmappable, reached: &Sample) -> Sight {
         let tokens = Pointer::parse(&refused.pointer).unwrap_or_default().tokens().to_vec();
         let version = if is_back { leg + 1 } else { leg };
         let path = self.general(version, &tokens);
-        let Some((spot, sheet, way, index)) = self.spot(leg, is_back, &tokens) else {
+        let Some((spot, sheet, way, index)) = self.spot(leg, is_back, &tokens, Some(reached)) else {
             return Sight {
                 key: key(Kind::Refused(Refusal::Fault), path, ""),
                 refused_at: None,
@@ -485,7 +486,7 @@ impl<'r, 'c> Runner<'r, 'c> {
         let mut op = None;
         // The last step that names the place, going back through the versions.
         for leg in (0..last).rev() {
-            let Some((spot, _, _, index)) = self.spot(leg, true, &tokens) else {
+            let Some((spot, _, _, index)) = self.spot(leg, true, &tokens, (leg + 1 == last).then_some(made)) else {
                 break;
             };
             if place.is_none() || spot.op.is_some() {
@@ -563,7 +564,8 @@ impl<'r, 'c> Runner<'r, 'c> {
         let mut reached = Some(document.clone());
         let (mut place, mut op, mut is_of_value) = (None, None, false);
         for leg in 0..self.lens.versions.len() - 1 {
-            let Some((spot, sheet, way, index)) = self.spot(leg, false, &tokens) else {
+            let body = reached.as_ref().map(|body| Sample::of(body.root()));
+            let Some((spot, sheet, way, index)) = self.spot(leg, false, &tokens, body.as_ref()) else {
                 break;
             };
             let here = Some((index, spot.place));

@@ -221,11 +221,27 @@ pub(in crate::contract) fn item(side: &Side, part: &str, position: usize) -> Opt
     let prefix = side.branches(part, "prefixItems");
     match prefix.get(position) {
         Some(schema) => Some(schema.clone()),
-        None => side
-            .keywords(part)
-            .contains_key("items")
-            .then(|| format!("{part}/items").into()),
+        None if side.keywords(part).contains_key("items") => Some(format!("{part}/items").into()),
+        None => has_plain_rest(side, part).then(|| format!("{part}/unevaluatedItems").into()),
     }
+}
+
+/// Whether `unevaluatedItems` of a part means all items behind its `prefixItems`, as `items` would.
+pub(in crate::contract) fn has_plain_rest(side: &Side, part: &str) -> bool {
+    let keywords = side.keywords(part);
+    let others = [
+        "$ref",
+        "$dynamicRef",
+        "$recursiveRef",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "if",
+        "dependentSchemas",
+        "contains",
+        "items",
+    ];
+    keywords.contains_key("unevaluatedItems") && !others.iter().any(|keyword| keywords.contains_key(*keyword))
 }
 
 /// A count as JSON Schema writes it: `3`, or `3.0`. One that no value can reach is the greatest there is.

@@ -401,6 +401,98 @@ fn schemas_are_taken_from_the_middle_of_a_document() {
 }
 
 #[test]
+fn keywords_that_look_at_the_whole_value_are_compared_by_what_they_ask() {
+    let members = |more: Value| {
+        let mut schema = json!({ "type": "object", "properties": { "a": { "enum": ["DE", "FR"] }, "b": {}, "c": {} } });
+        schema
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        schema
+    };
+    let list = |more: Value| {
+        let mut schema = json!({ "type": "array", "items": { "enum": ["a", "b"] } });
+        schema
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        schema
+    };
+    let when =
+        |then: Value| json!({ "if": { "required": ["a"], "properties": { "a": { "const": "DE" } } }, "then": then });
+    let needs = |names: &[&str]| json!({ "required": names });
+    for (narrow, wide, keyword) in [
+        (members(when(needs(&["b", "c"]))), members(when(needs(&["b"]))), "if"),
+        (members(needs(&["b"])), members(when(needs(&["b"]))), "if"),
+        (members(when(needs(&["b"]))), members(json!({})), ""),
+        (
+            list(json!({ "contains": { "const": "a" }, "minContains": 2 })),
+            list(json!({ "contains": { "const": "a" } })),
+            "contains",
+        ),
+        (
+            list(json!({ "contains": { "const": "a" } })),
+            list(json!({ "contains": { "type": "string" } })),
+            "contains",
+        ),
+        (
+            list(json!({ "minItems": 2 })),
+            list(json!({ "contains": { "type": "string" } })),
+            "contains",
+        ),
+        (
+            list(json!({ "maxItems": 2 })),
+            list(json!({ "contains": { "const": "a" }, "minContains": 0, "maxContains": 2 })),
+            "contains",
+        ),
+        (
+            members(json!({ "propertyNames": { "maxLength": 2 } })),
+            members(json!({ "propertyNames": { "maxLength": 3 } })),
+            "propertyNames",
+        ),
+        (
+            members(json!({ "additionalProperties": false })),
+            members(json!({ "propertyNames": { "maxLength": 3 } })),
+            "propertyNames",
+        ),
+        (
+            members(json!({ "dependentRequired": { "a": ["b"], "b": ["c"] } })),
+            members(json!({ "dependentRequired": { "a": ["c"] } })),
+            "dependentRequired",
+        ),
+        (
+            members(needs(&["b"])),
+            members(json!({ "dependentRequired": { "a": ["b"] } })),
+            "dependentRequired",
+        ),
+        (
+            members(json!({ "dependentSchemas": { "a": needs(&["b", "c"]) } })),
+            members(json!({ "dependentSchemas": { "a": needs(&["b"]) } })),
+            "dependentSchemas",
+        ),
+    ] {
+        assert_eq!(decide(&narrow, &wide), Answer::Proved, "{narrow} {wide}");
+        let answer = decide(&wide, &narrow);
+        assert!(matches!(answer, Answer::Refuted { .. }), "{wide} {narrow}: {answer:?}");
+        is_confirmed(&wide, &narrow, &answer);
+        if !keyword.is_empty() {
+            // Where the wide one says nothing of it, all that breaks it is found, too.
+            let open = if keyword == "contains" {
+                list(json!({}))
+            } else {
+                members(json!({}))
+            };
+            assert!(matches!(decide(&open, &wide), Answer::Refuted { .. }), "{open} {wide}");
+        }
+    }
+    // What `unevaluatedItems` leaves over depends on what stands beside it.
+    let rest =
+        |prefix: usize| json!({ "type": "array", "prefixItems": vec![json!({}); prefix], "unevaluatedItems": false });
+    assert_eq!(decide(&rest(1), &rest(2)), Answer::Proved);
+    assert!(matches!(decide(&rest(2), &rest(1)), Answer::Refuted { .. }));
+}
+
+#[test]
 fn references_that_lead_nowhere_are_not_guessed() {
     for broken in [
         json!({ "$ref": "#/$defs/None" }),
@@ -483,9 +575,14 @@ fn schema() -> impl Strategy<Value = Value> {
             inner.clone().prop_map(|items| json!({ "type": "array", "items": items })),
             several.clone().prop_map(|all| json!({ "anyOf": all })),
             several.clone().prop_map(|all| json!({ "oneOf": all })),
-            several.prop_map(|all| json!({ "allOf": all })),
+            several.clone().prop_map(|all| json!({ "allOf": all })),
             inner.clone().prop_map(|one| json!({ "not": one })),
             inner.clone().prop_map(|one| json!({ "contains": one })),
+            (inner.clone(), 0_u64..3, 0_u64..3).prop_map(|(one, least, most)| json!({ "contains": one, "minContains": least, "maxContains": most, "maxItems": 2 })),
+            inner.clone().prop_map(|one| json!({ "propertyNames": one })),
+            prop::sample::subsequence(vec!["a", "b", "x"], 0..3).prop_map(|names| json!({ "dependentRequired": { "a": names } })),
+            inner.clone().prop_map(|one| json!({ "dependentSchemas": { "a": one } })),
+            (several.clone(), inner.clone()).prop_map(|(prefix, rest)| json!({ "prefixItems": prefix, "unevaluatedItems": rest })),
             (inner.clone(), inner.clone(), inner.clone()).prop_map(|(when, then, or)| json!({ "if": when, "then": then, "else": or })),
             inner.prop_map(|one| json!({ "properties": { "a": one, "b": { "$ref": "#" } } })),
         ]

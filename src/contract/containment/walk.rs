@@ -8,6 +8,7 @@
 mod keywords;
 mod objects;
 mod unions;
+mod whole;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::schema::{Edit, Effect, short};
-use super::{Differ, Found, Impact, Scope, Way};
+use super::{Differ, Found, Impact, Scope, Way, paging};
 use crate::contract::containment::{Answer, Difference, Doubt};
 
 impl Differ<'_> {
@@ -38,14 +38,14 @@ impl Differ<'_> {
         }
         let mut considered = vec![false; doubts.len()];
         for (edit, difference) in edits.iter().zip(refuting) {
-            let mut is_doubtful = false;
+            let mut doubtful = None;
             for (doubt, considered) in doubts.iter().zip(&mut considered) {
                 if edit.may_explain(scope.way, doubt) {
                     *considered = true;
-                    is_doubtful = true;
+                    doubtful.get_or_insert(doubt);
                 }
             }
-            self.edit(scope, edit, difference, is_doubtful, is_problem);
+            self.edit(scope, edit, (difference, doubtful), is_problem);
         }
         for difference in unexplained {
             self.unexplained(scope, difference);
@@ -64,7 +64,13 @@ impl Differ<'_> {
         }
     }
 
-    fn edit(&mut self, scope: &Scope, edit: &Edit, refuting: Option<&Difference>, is_doubtful: bool, is_problem: bool) {
+    fn edit(
+        &mut self,
+        scope: &Scope,
+        edit: &Edit,
+        (refuting, doubtful): (Option<&Difference>, Option<&Doubt>),
+        is_problem: bool,
+    ) {
         let turn = usize::from(scope.way == Way::Received);
         let mut what = edit.what.clone();
         let mut impact = edit.unrefuted[turn];
@@ -80,9 +86,13 @@ impl Differ<'_> {
                 };
                 let _ = write!(what, "; {} {happens}", short(&difference.value));
             }
-        } else if is_doubtful {
+        } else if let Some(doubt) = doubtful {
             impact = impact.min(Impact::Risky);
-            what.push_str("; whether that refuses anything could not be decided");
+            let _ = write!(
+                what,
+                "; whether that refuses anything could not be decided: {}",
+                doubt.why
+            );
         } else if edit.effect.matters(scope.way) && impact == Impact::Safe && !edit.rule.contains("property-") {
             what.push_str(match scope.way {
                 Way::Sent => "; all that was taken still is",
@@ -94,6 +104,13 @@ impl Differ<'_> {
             // Callers tell failures apart by these: one that no longer comes leaves their handling behind.
             rule = edit.rule.replace("enum-value-", "problem-type-");
             impact = impact.min(Impact::Risky);
+        }
+        if edit.at.is_empty() && paging::is_size(scope) {
+            for words in ["default-", "maximum-"] {
+                if edit.rule.starts_with(words) {
+                    rule = format!("page-size-{}", edit.rule);
+                }
+            }
         }
         let scope = scope.at(&edit.at);
         let mut change = self.change(

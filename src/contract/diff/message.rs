@@ -361,6 +361,14 @@ impl Differ<'_> {
     }
 }
 
+/// The names of an operation's query parameters.
+pub(super) fn parameter_names(document: &OpenApi, operation: (&str, &str, &str)) -> Vec<String> {
+    let all = parameters(document, operation).into_values();
+    all.filter(|declared| declared.place == "query")
+        .map(|declared| declared.name)
+        .collect()
+}
+
 /// Parameters by where they stand and their name; those of the path by their position, as names there mean nothing.
 fn parameters(
     document: &OpenApi,

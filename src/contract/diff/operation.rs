@@ -134,6 +134,11 @@ impl Differ<'_> {
             (&old.item, &old.at, &old.template),
             (&new.item, &new.at, &new.template),
         );
+        self.paging(
+            &scope,
+            (&old.item, &old.at, &old.template),
+            (&new.item, &new.at, &new.template),
+        );
         self.request_body(&request, &old.at, &new.at);
         self.responses(
             &scope.with(Side::Response, Way::Received, "response", ""),
@@ -156,13 +161,23 @@ impl Differ<'_> {
         };
         let levels = level(own).zip(level(its));
         if !was && is {
-            let (rule, impact, what) = match &to {
-                Some(sunset) => (
+            let (rule, impact, what) = match (&to, to.as_deref().and_then(day)) {
+                (Some(sunset), Some(date)) if self.is_near(date) => (
+                    "sunset-too-near",
+                    Impact::Breaking,
+                    format!("it is deprecated, until {sunset} already"),
+                ),
+                (Some(sunset), Some(_)) => (
                     "operation-deprecated",
                     Impact::Safe,
                     format!("it is deprecated, until {sunset}"),
                 ),
-                None => (
+                (Some(sunset), None) => (
+                    "operation-deprecated-without-sunset",
+                    Impact::Risky,
+                    format!("it is deprecated, and its `x-sunset` is no day: `{sunset}`; write 2027-06-30"),
+                ),
+                (None, _) => (
                     "operation-deprecated-without-sunset",
                     Impact::Risky,
                     "it is deprecated, and nobody knows until when: give it an `x-sunset`".to_owned(),
@@ -183,6 +198,7 @@ impl Differ<'_> {
             );
             let (rule, impact) = match (from.as_deref().and_then(day), to.as_deref().and_then(day)) {
                 (Some(from), Some(to)) if to < from => ("sunset-moved-earlier", Impact::Breaking),
+                (_, Some(to)) if self.is_near(to) => ("sunset-too-near", Impact::Breaking),
                 (Some(_), Some(_)) => ("sunset-moved-later", Impact::Safe),
                 (None, Some(_)) => ("sunset-set", Impact::Safe),
                 _ => ("sunset-removed", Impact::Risky),
@@ -198,6 +214,14 @@ impl Differ<'_> {
             let what = format!("its stability was {} and is {} now", LEVELS[from], LEVELS[to]);
             self.report(scope, found(rule, impact, what, older, newer));
         }
+    }
+
+    /// Whether a day is nearer than sunsets have to be.
+    fn is_near(&self, sunset: jiff::civil::Date) -> bool {
+        let Some(days) = self.sunset_days else { return false };
+        let today = jiff::Zoned::now().date();
+        let earliest = today.checked_add(jiff::Span::new().days(i64::from(days)));
+        earliest.is_ok_and(|earliest| sunset < earliest)
     }
 
     fn security(&mut self, scope: &Scope, old: &Listed, new: &Listed) {

@@ -72,6 +72,9 @@ struct Walk<'a> {
     edits: Vec<Edit>,
 }
 
+/// Names of members that were removed and are not to come back as something else: a list in the object's schema.
+const RESERVED: &str = "x-reserved";
+
 const SEVERE: [Impact; 2] = [Impact::Breaking; 2];
 const HARMLESS: [Impact; 2] = [Impact::Safe; 2];
 
@@ -203,25 +206,42 @@ impl Walk<'_> {
             }
             self.schemas(schema, newer, &place);
         }
+        let (was_reserved, is_reserved) = (reserved(self.older, old), reserved(self.newer, new));
         for (name, schema) in its.iter().filter(|(name, _)| !own.contains_key(*name)) {
             let place = member_place(at, name);
-            let (rule, what, refuted) = if has.contains(name) {
+            let (rule, what, refuted) = if was_reserved.union(&is_reserved).any(|reserved| reserved == name) {
+                let what = "was added, though `x-reserved` says that its name is not to be used again";
+                ("reserved-name-used", what.to_owned(), SEVERE)
+            } else if has.contains(name) {
                 let what = "was added and is required".to_owned();
                 ("required-property-added", what, [Impact::Breaking, Impact::Risky])
             } else {
                 ("property-added", "was added".to_owned(), [Impact::Risky; 2])
             };
+            let unrefuted = if rule == "reserved-name-used" { SEVERE } else { HARMLESS };
             self.edits.push(Edit {
                 rule: rule.to_owned(),
                 at: place,
                 effect: Effect::Either,
                 keywords: &[],
                 refuted,
-                unrefuted: HARMLESS,
+                unrefuted,
                 what,
                 older: Some(old.to_owned()),
                 newer: Some(schema.clone()),
             });
+        }
+        for name in was_reserved.difference(&is_reserved) {
+            let what = "may be used again: `x-reserved` no longer names it".to_owned();
+            let place = member_place(at, name);
+            self.word(
+                "reservation-removed",
+                &place,
+                [Impact::Risky; 2],
+                what,
+                (old, new),
+                RESERVED,
+            );
         }
         self.additional(old, new, at);
     }
@@ -409,6 +429,16 @@ fn find<'a>(document: &'a OpenApi, pointer: &str, keyword: &str) -> Option<(&'a 
     parts
         .into_iter()
         .find_map(|part| Some((document.at(&part).get(keyword)?, part)))
+}
+
+/// The names that `x-reserved` of a schema, or of what it is made of, lists.
+fn reserved(document: &OpenApi, pointer: &str) -> BTreeSet<String> {
+    let parts = document.parts(pointer).into_iter();
+    let lists = parts.filter_map(|part| document.at(&part).get(RESERVED)?.as_array().cloned());
+    lists
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn type_names(document: &OpenApi, pointer: &str) -> BTreeSet<String> {

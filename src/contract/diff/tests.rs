@@ -2,6 +2,7 @@
 
 mod operations;
 mod report;
+mod rules;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ fn file(version: &str, document: &Value) -> SourceFile {
 }
 
 fn compare(older: &Value, newer: &Value) -> Comparison {
-    Comparison::new("t", &[file("v1", older)], &[file("v2", newer)]).unwrap()
+    Comparison::new("t", &[file("v1", older)], &[file("v2", newer)], &Options::default()).unwrap()
 }
 
 /// A document with one operation.
@@ -493,7 +494,7 @@ fn both_places_are_told() {
         path: format!("contracts/t/{version}/openapi.yaml").into(),
         text: text.into(),
     };
-    let comparison = Comparison::new("t", &[read("v1", old)], &[read("v2", &new)]).unwrap();
+    let comparison = Comparison::new("t", &[read("v1", old)], &[read("v2", &new)], &Options::default()).unwrap();
     let change = &comparison.changes[0];
     assert_eq!(change.rule, "request-body-max-length-lowered");
     assert_eq!(
@@ -510,7 +511,13 @@ fn both_places_are_told() {
 #[test]
 fn a_document_that_cannot_be_read_is_a_mistake_with_its_place() {
     let broken = json!({ "openapi": "2.0", "paths": {} });
-    let mistakes = Comparison::new("t", &[file("v1", &exchanging(&json!(true)))], &[file("v2", &broken)]).unwrap_err();
+    let mistakes = Comparison::new(
+        "t",
+        &[file("v1", &exchanging(&json!(true)))],
+        &[file("v2", &broken)],
+        &Options::default(),
+    )
+    .unwrap_err();
     assert_eq!(mistakes[0].file.to_string_lossy(), "contracts/t/v2/openapi.yaml");
     assert!(mistakes[0].message.contains("2.0"), "{mistakes:?}");
 }

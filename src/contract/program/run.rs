@@ -29,9 +29,16 @@ pub(super) struct Run<'a> {
     /// What combinations made, of all objects that are under way.
     parts: Vec<Option<Plain<'static>>>,
     /// Members that the next object gets beside its own: what its group says of it.
-    given: Vec<(&'a MemberName, Value<'a>)>,
+    given: Vec<(&'a MemberName, Given<'a>)>,
     /// What steps did, if that is to be told.
     told: Option<Vec<Told<'a>>>,
+}
+
+/// A member that an object gets from around it.
+#[derive(Clone)]
+enum Given<'a> {
+    Value(Value<'a>),
+    Text(Cow<'a, str>),
 }
 
 /// What a step did: the value it took, and where in the new document the value it put begins.
@@ -149,7 +156,10 @@ impl<'a> Run<'a> {
         self.members(&scope, Some((0, object)), 0, begun, &mut { actions })?;
         for (name, value) in given {
             self.out.name(begun, name);
-            self.out.copy(value);
+            match value {
+                Given::Value(value) => self.out.copy(value),
+                Given::Text(text) => self.out.string(&text),
+            }
         }
         self.out.end(begun);
         self.slots.truncate(slots);
@@ -496,6 +506,8 @@ impl<'a> Run<'a> {
             (Change::Together { separator }, Kind::Array) => self.together(value, separator)?,
             (Change::Pivot(pair), Kind::Array) => self.pivot(value, pair)?,
             (Change::Unpivot(pair), Kind::Object) => self.unpivot(value, pair),
+            (Change::Named(naming), Kind::Array) => self.named(value, naming, walk, scope)?,
+            (Change::Keyed(naming), Kind::Object) => self.keyed(value, naming, walk, scope)?,
             (Change::Group(grouping), Kind::Array) => self.group(value, grouping, walk, scope)?,
             (Change::Flatten(grouping), Kind::Array) => self.flatten(value, grouping, walk, scope)?,
             // What is said of a value is said of each in a list of them.
@@ -651,11 +663,19 @@ fn compute(scope: &Scope<'_, '_>, computed: &Computed) -> Result<Option<Plain<'s
     let Some(list) = list.filter(|list| list.kind() == Kind::Array) else {
         return Ok(None);
     };
+    let mut lists = vec![list];
+    for path in &computed.inner {
+        let items = lists.iter().flat_map(|list| list.elements());
+        let inner = items.filter_map(|item| path.iter().try_fold(item, |value, name| value.get(name)));
+        lists = inner.filter(|list| list.kind() == Kind::Array).collect();
+    }
     let Some(field) = &computed.field else {
-        return Ok(Some(Plain::Number(list.len().to_string().into())));
+        let count: usize = lists.iter().map(|list| list.len()).sum();
+        return Ok(Some(Plain::Number(count.to_string().into())));
     };
-    let values = list
-        .elements()
+    let values = lists
+        .iter()
+        .flat_map(|list| list.elements())
         .filter_map(|item| field.iter().try_fold(item, |value, name| value.get(name)))
         .filter_map(text);
     let sum = arithmetic::sum(values).map_err(|detail| Fault::at(list, detail))?;

@@ -702,11 +702,33 @@ pub struct PivotSpec {
     pub to: Option<String>,
     /// The member of an item that becomes a name.
     pub key: String,
-    /// The member of an item that becomes its value.
-    pub value: String,
+    /// The member of an item that becomes its value. By default that is the rest of the item, an object.
+    #[serde(default)]
+    pub value: Option<String>,
     /// Which form the older version has: a list (the default) or an object.
     #[serde(default)]
     pub older: PivotForm,
+    /// Without `value`: what the items' keys are called as names, `{ AG: soldTo, WE: shipTo }`. By default as they are.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
+    /// What becomes of keys and names that `names` does not have: they are refused (the default) or left out.
+    #[serde(default)]
+    pub others: Others,
+    /// Without `value`: steps over the rest of each item.
+    #[serde(default)]
+    #[schemars(with = "Vec<OpSpec>")]
+    pub ops: Vec<Spanned<OpSpec>>,
+}
+
+/// What becomes of items that nothing names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Others {
+    /// They are refused.
+    #[default]
+    Error,
+    /// They are left out.
+    Drop,
 }
 
 /// A form of names and values.
@@ -784,7 +806,7 @@ pub struct CaseOfSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CountSpec {
-    /// The list, in the version that has no field for its length.
+    /// The list, in the version that has no field for its length; `lines[].serials` are the lists of all lines.
     pub of: String,
     /// The field, in the version that has it.
     pub to: String,
@@ -797,7 +819,7 @@ pub struct CountSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SumSpec {
-    /// The list, in the version that has no field for the sum.
+    /// The list, in the version that has no field for the sum; `lines[].parts` are the lists of all lines.
     pub of: String,
     /// The member of its items, numbers or decimal texts.
     pub field: String,

@@ -3,7 +3,7 @@
 use super::Steps;
 use crate::contract::compile::{Compiler, Type, fields};
 use crate::contract::openapi::OpenApi;
-use crate::contract::program::{Nested, Path, Step as Inward};
+use crate::contract::program::{Computed, Nested, Path, Step as Inward};
 use crate::contract::spec::{Direction, SideSpec};
 
 /// Names from an object inwards, borrowed.
@@ -77,6 +77,7 @@ impl Steps<'_> {
             };
             expected.push((has, has_schema, &computed.to, computed.place));
             expected.push((other, other_schema, &computed.of, computed.place));
+            check_inner(compiler, (other, other_schema), computed);
         }
         for filled in self.defaults.iter().chain(&self.constants) {
             expected.push((newer, subject.newer, &filled.to, filled.place));
@@ -185,6 +186,26 @@ impl Steps<'_> {
                 Direction::Down => "let a step fill it, or `drop` it with `restore`",
             };
             compiler.mistake(subject.place, message, help);
+        }
+    }
+}
+
+/// Lists inside of the items of a list that something is computed from.
+fn check_inner(compiler: &mut Compiler<'_>, (document, schema): (&OpenApi, &str), computed: &Computed) {
+    let mut list = document.find(schema, &computed.of);
+    for path in &computed.inner {
+        let Some(around) = list else { return };
+        list = document.items(&around).and_then(|item| document.find(&item, path));
+        if list.is_none() {
+            let known = document
+                .items(&around)
+                .map_or_else(String::new, |item| fields(document, &item));
+            let message = format!(
+                "version {} has no `{}` in items of that list",
+                document.version,
+                path.join(".")
+            );
+            compiler.mistake(computed.place, message, format!("fields there are {known}"));
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::contract::arithmetic::Ratio;
 use crate::contract::book::SHORT;
 use crate::contract::check::ends as ends_of;
 use crate::contract::compile::{Compiler, Type, path};
-use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Keys, Pair, YesNo};
+use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Keys, Naming, Pair, YesNo};
 use crate::contract::openapi::{OpenApi, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{
-    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, LookupSpec,
+    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, LookupSpec, Others,
     PivotSpec, SideSpec, TableSpec, WrapSpec,
 };
 use crate::expression::{Environment, Expression};
@@ -361,14 +361,55 @@ pub(super) fn listed(compiler: &mut Compiler<'_>, op: &ListSpec, at: (u32, u32))
     }
 }
 
-/// The way from a list to an object, and back.
-pub(super) fn pivot(op: &PivotSpec) -> (Change, Change) {
+/// The way from a list to an object of values, and back.
+pub(super) fn pivot(compiler: &mut Compiler<'_>, op: &PivotSpec, value: &str, at: (u32, u32)) -> (Change, Change) {
+    if !op.names.is_empty() || !op.ops.is_empty() || op.others != Others::Error {
+        compiler.mistake(
+            at,
+            "`names`, `others` and `ops` are about whole items, and this step has a `value`",
+            "leave `value` out, so that the rest of each item stands under its name",
+        );
+    }
     let pair = Arc::new(Pair {
         key: MemberName::new(&op.key),
-        value: MemberName::new(&op.value),
-        names: [op.key.as_str().into(), op.value.as_str().into()],
+        value: MemberName::new(value),
+        names: [op.key.as_str().into(), value.into()],
     });
     (Change::Pivot(pair.clone()), Change::Unpivot(pair))
+}
+
+/// The way from a list to an object of named items, and back.
+pub(super) fn naming(compiler: &mut Compiler<'_>, op: &PivotSpec, at: (u32, u32)) -> (Change, Change) {
+    let mut keys: BTreeMap<Box<str>, Box<str>> = BTreeMap::new();
+    for (key, name) in &op.names {
+        if let Some(other) = keys.insert(name.as_str().into(), key.as_str().into()) {
+            let message = format!("`{other}` and `{key}` are both called `{name}`");
+            compiler.mistake(
+                at,
+                message,
+                "give each key a name of its own, or it could not come back",
+            );
+        }
+    }
+    if op.names.is_empty() && op.others == Others::Drop {
+        compiler.mistake(
+            at,
+            "`others` is about keys that `names` does not have, and there are no `names`",
+            "list the keys that are known: `names: { AG: soldTo }`",
+        );
+    }
+    let names = op
+        .names
+        .iter()
+        .map(|(key, name)| (key.as_str().into(), name.as_str().into()));
+    let naming = Arc::new(Naming {
+        key: MemberName::new(&op.key),
+        key_name: op.key.as_str().into(),
+        names: names.collect(),
+        keys,
+        drops_others: op.others == Others::Drop,
+    });
+    (Change::Named(naming.clone()), Change::Keyed(naming))
 }
 
 /// The way from a flat list to groups, and back.

@@ -110,6 +110,163 @@ fn names_and_values_are_an_object_if_each_name_stands_once() {
     }
 }
 
+/// Partners by their role in a list, and named in an object.
+fn partners(more: &str) -> Contract {
+    let newer_party = "{ type: object, additionalProperties: false, required: [id], properties: { id: { type: string }, name: { type: string } } }";
+    mapped(
+        &format!(
+            "partners: {{ type: array, items: {{ {ITEMS} {{ role: {TEXT}, no: {TEXT}, name: {TEXT} }}, required: [role, no] }} }}"
+        ),
+        &format!("parties: {{ {ITEMS} {{ soldTo: {newer_party}, shipTo: {newer_party} }} }}"),
+        &format!(
+            "    - pivot: {{ from: partners, to: parties, key: role, names: {{ AG: soldTo, WE: shipTo }}, ops: [{{ move: {{ from: no, to: id }} }}]{more} }}"
+        ),
+    )
+}
+
+#[test]
+fn items_stand_under_the_names_of_their_keys_and_come_back() {
+    let list = r#"{"partners":[{"no":"18","name":"Ufer","role":"WE"},{"no":"17","role":"AG"}]}"#;
+    let object = r#"{"parties":{"shipTo":{"name":"Ufer","id":"18"},"soldTo":{"id":"17"}}}"#;
+    assert_eq!(up(&partners(""), list).unwrap(), object);
+    let back = r#"{"partners":[{"name":"Ufer","no":"18","role":"WE"},{"no":"17","role":"AG"}]}"#;
+    assert_eq!(down(&partners(""), object).unwrap(), back);
+    for (older, newer) in [(r#"{"partners":[]}"#, r#"{"parties":{}}"#), ("{}", "{}")] {
+        assert_eq!(up(&partners(""), older).unwrap(), newer);
+        assert_eq!(down(&partners(""), newer).unwrap(), older);
+    }
+}
+
+#[test]
+fn items_that_could_not_come_back_are_refused_with_their_place() {
+    for (body, message) in [
+        (
+            r#"{"partners":[{"no":"1","role":"AG"},{"no":"2","role":"AG"}]}"#,
+            "a second item for `AG` at `/partners/1`",
+        ),
+        (
+            r#"{"partners":[{"no":"1","role":"RE"}]}"#,
+            "`RE` has no name here at `/partners/0`",
+        ),
+        (
+            r#"{"partners":[{"no":"1"}]}"#,
+            "an item without text in `role` at `/partners/0`",
+        ),
+        (r#"{"partners":[7]}"#, "an item without text in `role` at `/partners/0`"),
+        (
+            r#"{"partners":[null]}"#,
+            "an item without text in `role` at `/partners/0`",
+        ),
+        (r#"{"partners":7}"#, "a number where a list is expected"),
+    ] {
+        let error = up(&partners(""), body).unwrap_err();
+        assert!(error.contains(message), "{body}: {error}");
+    }
+    for (body, message) in [
+        (
+            r#"{"parties":{"payer":{"id":"1"}}}"#,
+            "`payer` has no key there at `/parties/payer`",
+        ),
+        (
+            r#"{"parties":{"soldTo":null}}"#,
+            "something else where an object is expected at `/parties/soldTo`",
+        ),
+        (r#"{"parties":[]}"#, "a list where an object is expected"),
+    ] {
+        let error = down(&partners(""), body).unwrap_err();
+        assert!(error.contains(message), "{body}: {error}");
+    }
+    let dropping = partners(", others: drop");
+    let list = r#"{"partners":[{"no":"1","role":"RE"},{"no":"2","role":"AG"}]}"#;
+    assert_eq!(up(&dropping, list).unwrap(), r#"{"parties":{"soldTo":{"id":"2"}}}"#);
+}
+
+#[test]
+fn a_pivot_of_items_fits_both_schemas_or_says_why_not() {
+    let list = |fields: &str| format!("a: {{ type: array, items: {{ {ITEMS} {{ {fields} }} }} }}");
+    let object = |members: &str| format!("a: {{ {ITEMS} {{ {members} }} }}");
+    let item = format!("{{ {ITEMS} {{ no: {TEXT} }} }}");
+    let (plain, keyed) = (format!("no: {TEXT}"), format!("no: {TEXT}, role: {TEXT}"));
+    let one = format!("soldTo: {item}");
+    let two = format!("soldTo: {item}, shipTo: {{ {ITEMS} {{ no: {TEXT}, x: {TEXT} }} }}");
+    for (older, newer, step, message) in [
+        (
+            list(&keyed),
+            object(&one),
+            "names: { AG: buyer }",
+            "has no member `buyer` there",
+        ),
+        (
+            list(&plain),
+            object(&one),
+            "names: { AG: soldTo }",
+            "has no `role` in an item of a",
+        ),
+        (
+            list(&keyed),
+            object(&two),
+            "names: { AG: soldTo, WE: shipTo }",
+            "do not have the same schema",
+        ),
+        (
+            list(&keyed),
+            object(&one),
+            "names: { AG: soldTo, WE: soldTo }",
+            "`AG` and `WE` are both called `soldTo`",
+        ),
+        (
+            list(&keyed),
+            object(&one),
+            "value: no, names: { AG: soldTo }",
+            "are about whole items",
+        ),
+        (list(&keyed), object(&one), "others: drop", "there are no `names`"),
+        (
+            list(&keyed),
+            list(&plain),
+            "names: { AG: soldTo }",
+            "needs a list in one version and an object in the other",
+        ),
+        (
+            object(&one),
+            list(&keyed),
+            "names: { AG: soldTo }",
+            "needs a list in one version and an object in the other",
+        ),
+    ] {
+        let found = mistakes(
+            &older,
+            &newer,
+            &format!("    - pivot: {{ path: a, key: role, {step} }}"),
+        );
+        assert!(found.contains(message), "{step}: {found}");
+    }
+}
+
+#[test]
+fn lists_in_lists_are_counted_and_added_up_exactly() {
+    let lines = format!(
+        "lines: {{ type: array, items: {{ {ITEMS} {{ serials: {{ type: array, items: {TEXT} }}, taxes: {{ type: array, items: {{ {ITEMS} {{ amount: {{ type: number }} }} }} }} }} }} }}"
+    );
+    let steps = "    - count: { of: 'lines[].serials', to: serialCount }\n    - sum: { of: 'lines[].taxes', field: amount, to: taxTotal, as: number }";
+    let contract = mapped(
+        &lines,
+        &format!("{lines}, serialCount: {{ type: integer }}, taxTotal: {{ type: number }}"),
+        steps,
+    );
+    let older = r#"{"lines":[{"serials":["a"],"taxes":[{"amount":0.10},{"amount":0.20}]},{},{"serials":["b","c"],"taxes":[{"amount":12345678901234567890.05},{}]}]}"#;
+    let made = r#","serialCount":3,"taxTotal":12345678901234567890.35}"#;
+    let newer = older.strip_suffix('}').unwrap().to_owned() + made;
+    assert_eq!(up(&contract, older).unwrap(), newer);
+    assert_eq!(down(&contract, &newer).unwrap(), older);
+    let found = mistakes(
+        &lines,
+        &format!("{lines}, n: {{ type: integer }}"),
+        "    - count: { of: 'lines[].parts', to: n }",
+    );
+    assert!(found.contains("has no `parts` in items of that list"), "{found}");
+}
+
 fn payments() -> Contract {
     let older = "Thing:\n  type: object\n  additionalProperties: false\n  properties: { pay: { oneOf: [{ $ref: '#/components/schemas/Card' }, { $ref: '#/components/schemas/Debit' }] } }\n\
         Card: { type: object, additionalProperties: false, required: [kind, no], properties: { kind: { const: card }, no: { type: string } } }\n\

@@ -1,7 +1,7 @@
 //! Pairs of versions as they are met outside: what was recorded of the one is what was recorded of the other.
 
 use super::*;
-use crate::contract::check::{Options, Progress, Verdict, check};
+use crate::contract::check::{Options, Progress, Style, Verdict, check, render};
 
 const PAIRS: [&str; 6] = ["sales-order", "shipment", "payment", "catalogue", "inventory", "case"];
 
@@ -129,6 +129,10 @@ fn every_pair_passes_its_check() {
             ..Options::default()
         };
         let report = check(&contract, &files, &options, &Progress::default());
-        assert!(report.verdict != Verdict::Blocked, "{name}: {report:?}");
+        assert!(
+            report.verdict != Verdict::Blocked,
+            "{}",
+            render(&[report], Style::Text { is_full: false })
+        );
     }
 }

@@ -93,12 +93,32 @@ impl Walk<'_> {
     /// The keyword of a part that alone refuses a value.
     fn refusing_keyword(&self, part: &Arc<str>, value: &Value) -> &'static str {
         let keywords = self.sup.keywords(part);
-        let candidates = SCALAR.into_iter().chain(["format", "required", "oneOf", "anyOf"]);
-        let mut refusing = candidates.filter(|keyword| {
-            let Some(limit) = keywords.get(*keyword) else {
+        let others = [
+            "format",
+            "required",
+            "oneOf",
+            "anyOf",
+            "not",
+            "if",
+            "contains",
+            "propertyNames",
+            "dependentRequired",
+        ];
+        let mut refusing = SCALAR.into_iter().chain(others).filter(|keyword| {
+            if !keywords.contains_key(*keyword) {
                 return false;
+            }
+            // Alone, but for those that mean something only beside it.
+            let beside: &[&str] = match *keyword {
+                "if" => &["then", "else"],
+                "contains" => &["minContains", "maxContains"],
+                _ => &[],
             };
-            let alone = super::super::side::Side::new(Arc::new(json!({ *keyword: limit })));
+            let alone = keywords
+                .iter()
+                .filter(|(name, _)| name == keyword || beside.contains(&name.as_str()));
+            let alone: serde_json::Map<_, _> = alone.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let alone = super::super::side::Side::new(Arc::new(alone.into()));
             alone.admits(&"".into(), value) == Some(false)
         });
         refusing.next().unwrap_or("")
@@ -289,6 +309,13 @@ impl Walk<'_> {
                 sub.parts
                     .iter()
                     .filter_map(|part| self.sub.keywords(part).get("multipleOf").cloned()),
+            );
+            // Half a step is no multiple of it.
+            steps.extend(
+                limit
+                    .as_f64()
+                    .filter(|_| keyword == "multipleOf")
+                    .map(|step| json!(step / 2.0)),
             );
             let mut values = beside(limit, &steps);
             values.extend(near_bounds(self.sub, sub));

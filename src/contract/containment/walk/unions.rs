@@ -1,4 +1,4 @@
-//! Choices, negations and what only the second opinion can compare.
+//! Choices and negations, and the second opinion on them.
 
 use std::sync::Arc;
 
@@ -6,26 +6,8 @@ use serde_json::Value;
 
 use super::super::canon::Opinion;
 use super::super::conj::Conj;
-use super::super::same::has_same_keyword;
 use super::super::types::{Types, equal};
 use super::{Finding, Walk};
-
-/// Keywords whose meaning is not taken apart: they hold if the other side has the same, or a second opinion says so.
-const WHOLE: [&str; 13] = [
-    "if",
-    "then",
-    "else",
-    "contains",
-    "minContains",
-    "maxContains",
-    "propertyNames",
-    "dependentRequired",
-    "dependentSchemas",
-    "dependencies",
-    "unevaluatedItems",
-    "$dynamicRef",
-    "$recursiveRef",
-];
 
 /// How deep two schemas are searched for what keeps them apart.
 const APART_DEPTH: usize = 4;
@@ -107,40 +89,6 @@ impl Walk<'_> {
             values,
             beyond: None,
             why,
-        })
-    }
-
-    /// Keywords that are compared as a whole.
-    pub(super) fn whole(&mut self, sub: &Conj, part: &Arc<str>) -> bool {
-        let keywords = self.sup.keywords(part);
-        let whole: Vec<&str> = WHOLE
-            .into_iter()
-            .filter(|keyword| keywords.contains_key(*keyword))
-            .collect();
-        let is_plain = self.sup.others(part).is_some() || !keywords.contains_key("unevaluatedProperties");
-        let keyword = match (whole.first(), is_plain) {
-            (None, true) => return true,
-            (None, false) => "unevaluatedProperties",
-            (Some(keyword), _) => keyword,
-        };
-        // Those that mean something only together are found in the same part or not at all.
-        let has_whole = |own: &Arc<str>| {
-            let mut whole = whole.iter();
-            whole.all(|keyword| has_same_keyword((self.sub, own), (self.sup, part), keyword))
-        };
-        let has_all = is_plain && sub.parts.iter().any(has_whole);
-        if has_all || self.opinion(sub, part) {
-            return true;
-        }
-        let values = self.samples(sub);
-        let why = format!("`{keyword}` is not compared, unless both sides have the same");
-        self.find(&Finding {
-            sub,
-            part,
-            keyword,
-            values,
-            beyond: None,
-            why: &why,
         })
     }
 

@@ -21,24 +21,25 @@ const BOUNDS: [(&str, &str, bool); 10] = [
     ("maxProperties", "max-properties", true),
 ];
 
-/// Keywords that are the same or not: name, rule, and what they decide.
-const OTHERS: [(&str, &str); 16] = [
-    ("pattern", "pattern"),
-    ("format", "format"),
-    ("multipleOf", "multiple-of"),
-    ("uniqueItems", "unique-items"),
-    ("not", "not"),
-    ("if", "condition"),
-    ("then", "condition"),
-    ("else", "condition"),
-    ("contains", "contains"),
-    ("minContains", "contains"),
-    ("maxContains", "contains"),
-    ("propertyNames", "property-names"),
-    ("patternProperties", "pattern-properties"),
-    ("dependentRequired", "dependencies"),
-    ("dependentSchemas", "dependencies"),
-    ("unevaluatedItems", "unevaluated-items"),
+/// Keywords that are the same or not: the rule, the keywords that say it together, and those whose refusal it explains
+/// (none: any of them, there and below).
+const OTHERS: [(&str, &[&str], &[&str]); 12] = [
+    ("pattern", &["pattern"], &["pattern"]),
+    ("format", &["format"], &["format"]),
+    ("multiple-of", &["multipleOf"], &["multipleOf"]),
+    ("unique-items", &["uniqueItems"], &["uniqueItems"]),
+    ("not", &["not"], &["not"]),
+    ("condition", &["if", "then", "else"], &["if"]),
+    ("contains", &["contains", "minContains", "maxContains"], &["contains"]),
+    ("property-names", &["propertyNames"], &["propertyNames"]),
+    ("pattern-properties", &["patternProperties"], &[]),
+    (
+        "dependencies",
+        &["dependentRequired", "dependentSchemas"],
+        &["dependentRequired", "dependentSchemas"],
+    ),
+    ("unevaluated-items", &["unevaluatedItems"], &[]),
+    ("unevaluated-properties", &["unevaluatedProperties"], &[]),
 ];
 
 impl Walk<'_> {
@@ -143,31 +144,23 @@ impl Walk<'_> {
     }
 
     pub(super) fn others(&mut self, old: &str, new: &str, at: &str) {
-        for (keyword, rule) in OTHERS {
-            let own = find(self.older, old, keyword).map(|(value, _)| value.clone());
-            let its = find(self.newer, new, keyword).map(|(value, _)| value.clone());
-            let (verb, effect, what) = match (own, its) {
-                (Some(own), Some(its)) if own != its => {
-                    let what = format!("has another `{keyword}`: {}, before {}", short(&its), short(&own));
-                    ("changed", Effect::Either, what)
-                }
-                (None, Some(its)) => {
-                    let what = format!("has the `{keyword}` {} now", short(&its));
-                    ("set", Effect::Narrows, what)
-                }
-                (Some(own), None) => {
-                    let what = format!("has no `{keyword}` any more, before {}", short(&own));
-                    ("removed", Effect::Widens, what)
-                }
-                _ => continue,
-            };
-            let keywords: &[&str] = match keyword {
-                "pattern" => &["pattern"],
-                "format" => &["format"],
-                "multipleOf" => &["multipleOf"],
-                "uniqueItems" => &["uniqueItems"],
-                "not" => &["not"],
-                _ => &[],
+        for (rule, together, keywords) in OTHERS {
+            let own = said(self.older, old, together);
+            let its = said(self.newer, new, together);
+            let is_closing = |said: &Map<String, Value>| said.get("unevaluatedProperties") == Some(&Value::Bool(false));
+            if own == its || is_closing(&own) || is_closing(&its) {
+                // What closes an object is told with its other members.
+                continue;
+            }
+            let changed = together.iter().find(|keyword| own.get(**keyword) != its.get(**keyword));
+            let keyword = changed.copied().unwrap_or(together[0]);
+            let (verb, effect, what) = if own.is_empty() {
+                ("set", Effect::Narrows, format!("has the {} now", spoken(&its)))
+            } else if its.is_empty() {
+                ("removed", Effect::Widens, format!("has no {} any more", spoken(&own)))
+            } else {
+                let what = format!("has another {}, before {}", spoken(&its), spoken(&own));
+                ("changed", Effect::Either, what)
             };
             self.push(
                 &format!("{rule}-{verb}"),
@@ -277,6 +270,24 @@ fn listed(document: &OpenApi, pointer: &str) -> Option<Vec<Value>> {
         Some((Value::Array(values), _)) => Some(values.clone()),
         _ => find(document, pointer, "const").map(|(value, _)| vec![value.clone()]),
     }
+}
+
+/// Those of some keywords that a schema says.
+fn said(document: &OpenApi, pointer: &str, keywords: &[&str]) -> Map<String, Value> {
+    let said = keywords.iter().filter_map(|keyword| {
+        let (value, _) = find(document, pointer, keyword)?;
+        Some(((*keyword).to_owned(), value.clone()))
+    });
+    said.collect()
+}
+
+/// Keywords and what they say, for people.
+fn spoken(said: &Map<String, Value>) -> String {
+    let said: Vec<_> = said
+        .iter()
+        .map(|(keyword, value)| format!("`{keyword}` {}", short(value)))
+        .collect();
+    said.join(" with ")
 }
 
 fn bound_keywords(keyword: &str) -> &'static [&'static str] {

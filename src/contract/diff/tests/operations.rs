@@ -180,11 +180,11 @@ fn parameters_come_and_go() {
     is_change_both_ways(
         at_most(200),
         at_most(100),
-        ("request-parameter-maximum-lowered", Breaking),
-        ("request-parameter-maximum-raised", Safe),
+        ("page-size-maximum-lowered", Breaking),
+        ("page-size-maximum-raised", Safe),
     );
     let default = |size: u64| limit(json!({ "schema": { "type": "integer", "default": size } }));
-    let changed = ("request-parameter-default-changed", Breaking);
+    let changed = ("page-size-default-changed", Breaking);
     is_change_both_ways(default(50), default(20), changed, changed);
 }
 

@@ -92,7 +92,7 @@ fn workflow_commands_keep_to_one_line_each() {
 
 #[test]
 fn the_versions_of_orders_break_where_their_mappings_translate() {
-    let comparison = Comparison::new("orders", &[orders("v1")], &[orders("v2")]).unwrap();
+    let comparison = Comparison::new("orders", &[orders("v1")], &[orders("v2")], &Options::default()).unwrap();
     let has = |side: Side, operation: &str, rule: &str, at: &str, impact: Impact| {
         comparison.changes.iter().any(|change| {
             (
@@ -163,7 +163,7 @@ fn the_versions_of_orders_break_where_their_mappings_translate() {
         "{}",
         comparison.text()
     );
-    let comparison = Comparison::new("orders", &[orders("v2")], &[orders("v3")]).unwrap();
+    let comparison = Comparison::new("orders", &[orders("v2")], &[orders("v3")], &Options::default()).unwrap();
     assert!(
         comparison.has(Breaking)
             && comparison
@@ -172,7 +172,7 @@ fn the_versions_of_orders_break_where_their_mappings_translate() {
                 .all(|change| !change.rule.ends_with("-undecided"))
     );
     for version in ["v1", "v2", "v3"] {
-        let same = Comparison::new("orders", &[orders(version)], &[orders(version)]).unwrap();
+        let same = Comparison::new("orders", &[orders(version)], &[orders(version)], &Options::default()).unwrap();
         assert!(same.changes.is_empty(), "{}", same.text());
     }
 }

@@ -162,6 +162,8 @@ impl Flow<'_> {
                 }
                 Change::Pivot(pair) if class == Types::ARRAY => always(self.pivot(&one, pair, place)),
                 Change::Unpivot(pair) if class == Types::OBJECT => always(self.unpivot(&one, pair)),
+                Change::Named(naming) if class == Types::ARRAY => always(self.named(&one, naming, walk, scope, place)),
+                Change::Keyed(naming) if class == Types::OBJECT => always(self.keyed(&one, naming, walk, scope, place)),
                 Change::Group(grouping) if class == Types::ARRAY => {
                     always(self.group(&one, grouping, walk, scope, place))
                 }
@@ -267,6 +269,8 @@ impl Flow<'_> {
             | Change::Together { .. }
             | Change::Pivot(_)
             | Change::Unpivot(_)
+            | Change::Named(_)
+            | Change::Keyed(_)
             | Change::Group(_)
             | Change::Flatten(_) => {
                 let value = conj.types.classes().next().and_then(some_value);

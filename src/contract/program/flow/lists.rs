@@ -6,7 +6,7 @@ use super::super::plan::Walk;
 use super::members::Members;
 use super::{Flow, Presence, Scope, any_of};
 use crate::contract::containment::{Conj, Types};
-use crate::contract::convert::{Grouping, Pair};
+use crate::contract::convert::{Grouping, Naming, Pair};
 
 impl Flow<'_> {
     /// A list of names and values to an object.
@@ -71,6 +71,137 @@ impl Flow<'_> {
         let closed = others.is_empty().then_some(names.len() as u64);
         let most = conj.at_most(self.side, "maxProperties").into_iter().chain(closed).min();
         if let Some(most) = most {
+            list["maxItems"] = most.into();
+        }
+        list
+    }
+
+    /// A list to an object of named items.
+    pub(super) fn named(
+        &mut self,
+        conj: &Conj,
+        naming: &Naming,
+        walk: &Walk,
+        scope: &Scope<'_>,
+        place: (u32, u32),
+    ) -> Value {
+        let item = conj.item(self.side, 0);
+        let key = item.member(self.side, &naming.key_name);
+        let most = conj.at_most(self.side, "maxItems");
+        let is_keyed = item.required(self.side).contains(&*naming.key_name) && key.types == Types::STRING;
+        if conj.prefix(self.side) > 0 || item.types != Types::OBJECT || !is_keyed {
+            let why = format!("an item without text in `{}`", naming.key_name);
+            self.at_items(|flow| flow.refuse(place, &why, None));
+        }
+        if most.is_none_or(|most| most > 1) {
+            self.refuse(place, "an item whose key stands twice", None);
+        }
+        let listed = key.listed(self.side);
+        let is_named = |key: &Value| key.as_str().is_some_and(|key| naming.names.contains_key(key));
+        let is_complete = listed.as_ref().is_some_and(|keys| keys.iter().all(is_named));
+        if !naming.names.is_empty() && !is_complete {
+            if naming.drops_others {
+                self.unreturned(place, "items with other keys are left out", None);
+            } else {
+                self.at_items(|flow| flow.refuse(place, "a key that has no name", None));
+            }
+        }
+        let walk = Self::item_walk(walk).clone();
+        let under = |flow: &mut Self, name: &str| {
+            flow.to.push(name.to_owned());
+            let made = flow.at_source(&["0"], |flow| flow.value(&item.only(Types::OBJECT), &walk, Some(scope)));
+            flow.to.pop();
+            made
+        };
+        let mut object = if naming.names.is_empty() {
+            let made = under(self, "*");
+            let names = self.plainly(&key.only(Types::STRING));
+            json!({ "type": "object", "additionalProperties": made, "propertyNames": names })
+        } else {
+            let can_come = |key: &str| {
+                listed
+                    .as_ref()
+                    .is_none_or(|keys| keys.iter().any(|other| *other == *key))
+            };
+            let mut made = Members::default();
+            for (_, name) in naming.names.iter().filter(|(key, _)| can_come(key)) {
+                let schema = under(self, name);
+                made.put(name, schema, Presence::Maybe);
+            }
+            made.schema()
+        };
+        if naming.names.is_empty() || is_complete {
+            object["minProperties"] = conj.at_least(self.side, "minItems").into();
+        }
+        if let Some(most) = most {
+            object["maxProperties"] = most.into();
+        }
+        object
+    }
+
+    /// An object of named items to a list.
+    pub(super) fn keyed(
+        &mut self,
+        conj: &Conj,
+        naming: &Naming,
+        walk: &Walk,
+        scope: &Scope<'_>,
+        place: (u32, u32),
+    ) -> Value {
+        let named: Vec<String> = conj.names(self.side).into_iter().collect();
+        let members: Vec<(Option<String>, Conj)> = named
+            .into_iter()
+            .map(|name| {
+                let member = conj.member(self.side, &name);
+                (Some(name), member)
+            })
+            .filter(|(_, member)| !self.is_void(member))
+            .chain(self.unnamed(conj).into_iter().map(|other| (None, other)))
+            .collect();
+        let (mut least, mut most, mut made) = (0_u64, Some(0_u64), Vec::new());
+        let required = conj.required(self.side);
+        let walk = Self::item_walk(walk).clone();
+        for (name, member) in members {
+            let key = match &name {
+                _ if naming.names.is_empty() => match &name {
+                    Some(name) => json!({ "const": name }),
+                    None => json!({ "type": "string" }),
+                },
+                Some(name) if naming.keys.contains_key(&**name) => json!({ "const": naming.keys[&**name] }),
+                _ if naming.drops_others => {
+                    self.unreturned(place, "members of other names are left out", None);
+                    continue;
+                }
+                _ => {
+                    self.refuse(place, "a member that has no key", None);
+                    continue;
+                }
+            };
+            let at = name.clone().unwrap_or_else(|| "*".to_owned());
+            if member.types != Types::OBJECT {
+                self.at_source(&[&at], |flow| {
+                    flow.refuse(place, "something else where an object is expected", None);
+                });
+            }
+            match &name {
+                Some(name) => {
+                    least += u64::from(required.contains(name));
+                    most = most.map(|most| most + 1);
+                }
+                None => most = None,
+            }
+            self.given = vec![(naming.key_name.to_string(), key)];
+            self.to.push("[]".to_owned());
+            let item = self.at_source(&[&at], |flow| {
+                flow.value(&member.only(Types::OBJECT), &walk, Some(scope))
+            });
+            self.to.pop();
+            self.given.clear();
+            made.push(item);
+        }
+        let mut list = json!({ "type": "array", "items": any_of(made), "minItems": least });
+        let declared = conj.at_most(self.side, "maxProperties");
+        if let Some(most) = most.into_iter().chain(declared).min() {
             list["maxItems"] = most.into();
         }
         list

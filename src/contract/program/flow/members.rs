@@ -476,6 +476,9 @@ impl Flow<'_> {
             return None;
         }
         let presence = presence.and(if is_list { Presence::Always } else { Presence::Maybe });
+        if computed.field.is_none() && !computed.inner.is_empty() {
+            return Some((json!({ "type": "integer", "minimum": 0 }), presence));
+        }
         if computed.field.is_none() {
             let mut count = json!({ "type": "integer", "minimum": list.at_least(self.side, "minItems") });
             if let Some(most) = list.at_most(self.side, "maxItems") {

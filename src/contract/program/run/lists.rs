@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::super::plan::Walk;
-use super::{Fault, Run, Scope, shown_text, text};
-use crate::contract::convert::{Grouping, Pair};
+use super::{Fault, Given, Run, Scope, shown_text, text};
+use crate::contract::convert::{Grouping, Naming, Pair};
 use crate::json::{Decimal, Kind, MemberName, Value};
 
 impl<'a> Run<'a> {
@@ -84,6 +84,64 @@ impl<'a> Run<'a> {
         self.out.end(begun);
     }
 
+    /// A list to an object: each item under the name that its key stands for.
+    pub(super) fn named(
+        &mut self,
+        list: Value<'a>,
+        naming: &Naming,
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<(), Fault> {
+        let mut known = HashSet::with_capacity(list.len());
+        let begun = self.out.begin_object();
+        for item in list.elements() {
+            let key = Some(item).filter(|item| item.kind() == Kind::Object);
+            let key = key.and_then(|item| item.get(&naming.key_name)?.as_str());
+            let key = key.ok_or_else(|| Fault::at(item, format!("an item without text in `{}`", naming.key_name)))?;
+            let name = match naming.names.get(&*key) {
+                Some(name) => Cow::Borrowed(&**name),
+                None if naming.names.is_empty() => key.clone(),
+                None if naming.drops_others => continue,
+                None => return Err(Fault::at(item, format!("{} has no name here", shown_text(&key)))),
+            };
+            self.out.name(begun, &MemberName::new(&name));
+            self.value(item, item_walk(walk), Some(scope))?;
+            if let Some(key) = known.replace(key) {
+                return Err(Fault::at(item, format!("a second item for {}", shown_text(&key))));
+            }
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+
+    /// An object to a list: each member, in their order, with the key that its name stands for.
+    pub(super) fn keyed(
+        &mut self,
+        object: Value<'a>,
+        naming: &'a Naming,
+        walk: &Walk,
+        scope: &Scope<'_, 'a>,
+    ) -> Result<(), Fault> {
+        let begun = self.out.begin_array();
+        for (name, member) in object.members() {
+            let name = name.text();
+            let key = match naming.keys.get(&*name) {
+                Some(key) => Cow::Borrowed(&**key),
+                None if naming.names.is_empty() => name,
+                None if naming.drops_others => continue,
+                None => return Err(Fault::at(member, format!("{} has no key there", shown_text(&name)))),
+            };
+            if member.kind() != Kind::Object {
+                return Err(Fault::at(member, "something else where an object is expected"));
+            }
+            self.out.element(begun);
+            self.given = vec![(&naming.key, Given::Text(key))];
+            self.value(member, item_walk(walk), Some(scope))?;
+        }
+        self.out.end(begun);
+        Ok(())
+    }
+
     /// A list to a list of groups, in the order in which each is met first.
     pub(super) fn group(
         &mut self,
@@ -140,14 +198,14 @@ impl<'a> Run<'a> {
         walk: &Walk,
         scope: &Scope<'_, 'a>,
     ) -> Result<(), Fault> {
-        let mut rows: Vec<(Vec<(&'a MemberName, Value<'a>)>, Value<'a>)> = Vec::new();
+        let mut rows: Vec<(Vec<(&'a MemberName, Given<'a>)>, Value<'a>)> = Vec::new();
         for group in list.elements() {
             let mut given = Vec::with_capacity(grouping.by.len());
             for by in &grouping.by {
                 let value = group.get(&by.group_name);
                 let value =
                     value.ok_or_else(|| Fault::at(group, format!("a group without a value in `{}`", by.group_name)))?;
-                given.push((&by.in_item, value));
+                given.push((&by.in_item, Given::Value(value)));
             }
             if group.len() > given.len() + 1 {
                 let detail = format!(
