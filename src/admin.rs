@@ -89,7 +89,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     if shared.metrics.is_draining() {
         reasons.push("the gateway is draining".to_owned());
     }
-    if let Health::Poisoned(cause) = shared.log.health() {
+    let health = shared.log.health();
+    if let Health::Poisoned(cause) = &health {
         reasons.push(format!("the queue's store failed: {cause}"));
     }
     let status = if reasons.is_empty() {
@@ -98,10 +99,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     // A full queue refuses new messages and nothing else: direct traffic goes on.
-    let queue = match shared.log.health() {
+    let queue = match health {
         Health::Ok => "ok",
         Health::Full => "full",
         Health::Draining => "draining",
+        Health::Unavailable(_) => "unavailable",
         Health::Poisoned(_) => "failed",
     };
     (
