@@ -98,7 +98,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    // A full queue refuses new messages and nothing else: direct traffic goes on.
+    // A queue that is full, or whose store is away, refuses new messages and nothing else: direct traffic goes on.
+    let cause = match &health {
+        Health::Unavailable(cause) | Health::Poisoned(cause) => Some(cause.clone()),
+        _ => None,
+    };
     let queue = match health {
         Health::Ok => "ok",
         Health::Full => "full",
@@ -108,7 +112,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     };
     (
         status,
-        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue })),
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue, "queueCause": cause })),
     )
         .into_response()
 }

@@ -28,7 +28,7 @@ pub use message::{
 };
 pub use operate::{Act, Actor, MessageCopy, MessageFilter, Page, Pause, PauseScope, Shown};
 pub use outcome::{AttemptOutcome, Failure};
-pub use postgres::{ConnectError, PostgresLog, PostgresSettings, Unfit, is_database_url};
+pub use postgres::{ConnectError, PostgresLog, Unfit};
 pub use sqlite::{Archive, OpenError, SqliteLog};
 pub use standing::{EndedAttempt, Standing};
 pub use stats::{Arrivals, Arriving, Group, Outlook, QueueStats, Room};

@@ -25,7 +25,6 @@ mod read;
 mod row;
 mod schema;
 mod session;
-mod settings;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -45,21 +44,18 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::schema::Unfit;
 use self::{
     codec::{day, rounded},
     group::{Command, Committers, Done},
     session::{Database, Failure, Session},
-};
-pub use self::{
-    schema::Unfit,
-    settings::{PostgresSettings, is_database_url},
 };
 use super::{
     Act, Actor, Admission, Admitted, AttemptOutcome, Claimed, Digest, Gate, Health, Lease, LogError, LogFuture,
     MessageCopy, MessageFilter, MessageLog, MessageView, OpenError, OrderKey, Page, Pause, PauseScope, QueueStats,
     Room, Shown, SweepReport, lanes::Wheel, sqlite,
 };
-use crate::audit;
+use crate::{audit, config::PostgresSettings};
 
 /// How often partitions are looked through.
 const TIDY: i64 = 60;

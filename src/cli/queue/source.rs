@@ -232,7 +232,7 @@ fn of_files(file: &std::path::Path) -> (String, Option<PathBuf>) {
             let spec = &policies.gateway.spec;
             (
                 format!("http://{}", spec.admin.address),
-                Some(policies.folder.join(&spec.state)),
+                Some(policies.folder.join(spec.state_folder())),
             )
         }
         None => ("http://127.0.0.1:9901".to_owned(), None),

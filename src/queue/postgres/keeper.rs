@@ -12,8 +12,8 @@ use super::{
     codec::day,
     days,
     session::{Database, said},
-    settings::PostgresSettings,
 };
+use crate::config::PostgresSettings;
 
 /// How often the database is asked how it is.
 const LOOK: Duration = Duration::from_secs(1);

@@ -21,9 +21,11 @@ use tracing::{info, warn};
 use super::{
     acts,
     schema::{self, Unfit},
-    settings::PostgresSettings,
 };
-use crate::queue::{Health, LogError, LogFuture, PauseScope};
+use crate::{
+    config::PostgresSettings,
+    queue::{Health, LogError, LogFuture, PauseScope},
+};
 
 /// How long a connection may take to be made, and a caller may wait for a free one.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -16,7 +16,8 @@ use std::{
 use tempfile::TempDir;
 
 use self::database::Server;
-use super::{PostgresLog, PostgresSettings};
+use super::PostgresLog;
+use crate::config::PostgresSettings;
 
 /// One server for all tests of this process.
 fn server() -> Option<&'static Server> {

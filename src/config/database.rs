@@ -1,15 +1,158 @@
 //! Where the database is, and how it is reached: from what an operator writes.
 
-use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use super::{GatewaySpec, Secret, resolve, values::text_value};
+
+/// Where what must survive a restart is kept: in a folder by one gateway, or in a database by a fleet of them.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreSpec {
+    /// A folder, relative to the one of `gateway.yaml`.
+    Folder(PathBuf),
+    /// The URL of a `PostgreSQL` database.
+    Database(String),
+    /// Where the URL of a database is kept.
+    Reference(Secret),
+}
+
+text_value!(
+    StoreSpec,
+    "^.+$",
+    "A folder, relative to this file's folder; or a database that several gateways share, as \
+     postgres://USER@HOST:PORT/DATABASE, or as env:NAME or file:PATH where such a URL is kept."
+);
+
+impl FromStr for StoreSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if is_database_url(text) {
+            return Ok(Self::Database(text.to_owned()));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!(
+                "`{scheme}://` is not a place for state; write a folder, or postgres://USER@HOST/DATABASE"
+            ));
+        }
+        if text.starts_with("env:") || text.starts_with("file:") {
+            return text.parse().map(Self::Reference);
+        }
+        match text {
+            "" => Err("the state needs a folder, or a database".to_owned()),
+            folder => Ok(Self::Folder(folder.into())),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            // It may hold a password.
+            Self::Database(_) => f.write_str("postgres://[redacted]"),
+            Self::Reference(secret) => write!(f, "{secret:?}"),
+        }
+    }
+}
+
+/// How the database that `state` names is used.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct DatabaseSpec {
+    /// Where the password is kept, if the URL is not a reference that holds it.
+    pub password: Option<Secret>,
+    /// PEM file with the certificate authorities to trust, in the place of the system's.
+    pub certificates: Option<PathBuf>,
+    /// Schema of the tables. Gateways that share one are a fleet.
+    pub schema: String,
+    /// Connections of one gateway at the same time, 2 to 100, and one more that listens.
+    pub connections: usize,
+    /// Folder for what is this gateway's own, such as its name in the fleet; relative to this file's folder.
+    pub folder: PathBuf,
+}
+
+impl Default for DatabaseSpec {
+    fn default() -> Self {
+        Self {
+            password: None,
+            certificates: None,
+            schema: "crossdock".to_owned(),
+            connections: 8,
+            folder: "../state".into(),
+        }
+    }
+}
+
+impl GatewaySpec {
+    /// The folder for what is this gateway's own, relative to the one of `gateway.yaml`.
+    pub fn state_folder(&self) -> PathBuf {
+        match &self.state {
+            StoreSpec::Folder(folder) => folder.clone(),
+            StoreSpec::Database(_) | StoreSpec::Reference(_) => self.database.clone().unwrap_or_default().folder,
+        }
+    }
+
+    /// How the database is reached, where `state` names one. `folder` is the one of `gateway.yaml`.
+    ///
+    /// # Errors
+    /// The place in the file, and what is wrong there.
+    pub fn database(&self, folder: &Path) -> Result<Option<PostgresSettings>, (&'static [&'static str], String)> {
+        let spec = self.database.clone().unwrap_or_default();
+        let (url, is_written) = match &self.state {
+            StoreSpec::Folder(_) if self.database.is_some() => {
+                return Err((&["database"], "there is no database: `state` names a folder".to_owned()));
+            }
+            StoreSpec::Folder(_) => return Ok(None),
+            StoreSpec::Database(url) => (url.clone(), true),
+            StoreSpec::Reference(secret) => {
+                let url = resolve(secret, folder).map_err(|cause| (&["state"][..], cause))?;
+                (url.to_string(), false)
+            }
+        };
+        let certificates = spec.certificates.as_ref().map(|path| folder.join(path));
+        let mut settings =
+            PostgresSettings::parse(&url, certificates.as_deref()).map_err(|wrong| (&["state"][..], wrong))?;
+        if is_written && settings.has_password() {
+            let wrong = "the database's URL holds a password; keep it elsewhere, as `database: { password: env:NAME }` or \
+                 file:PATH, or keep the whole URL there: `state: env:NAME`";
+            return Err((&["state"], wrong.to_owned()));
+        }
+        if let Some(password) = &spec.password {
+            settings.password(&resolve(password, folder).map_err(|cause| (&["database", "password"][..], cause))?);
+        }
+        if !PostgresSettings::is_schema(&spec.schema) {
+            let wrong = format!(
+                "`{}` cannot be the name of a schema; write lower-case letters, digits and `_`",
+                spec.schema
+            );
+            return Err((&["database", "schema"], wrong));
+        }
+        if !(2..=100).contains(&spec.connections) {
+            return Err((&["database", "connections"], "write 2 to 100 connections".to_owned()));
+        }
+        settings.schema = spec.schema;
+        settings.connections = spec.connections;
+        settings.lease = self.queue.lease.0;
+        settings.max_bytes = self.queue.max_bytes.0;
+        Ok(Some(settings))
+    }
+}
 
 /// How a database is reached. Made from a URL; what is wrong with one is said without it, as it may hold a password.
 #[derive(Clone)]
 pub struct PostgresSettings {
-    pub(super) config: tokio_postgres::Config,
-    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     /// Schema of the queue's tables.
     pub schema: String,
     /// Connections at the same time, at least 2, beside one that listens.
@@ -29,7 +172,7 @@ impl std::fmt::Debug for PostgresSettings {
 }
 
 /// Whether the text of `state` names a database and not a folder.
-pub fn is_database_url(text: &str) -> bool {
+pub(super) fn is_database_url(text: &str) -> bool {
     text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
