@@ -119,7 +119,11 @@ impl Fleet {
         gateway.process = Some(process);
         // What cannot start is not waited for.
         let gateway = &self.gateways[number];
-        let has_ended = || fs::read_to_string(gateway.folder.join("log")).unwrap().contains("error in");
+        let has_ended = || {
+            fs::read_to_string(gateway.folder.join("log"))
+                .unwrap()
+                .contains("error in")
+        };
         self.until(&format!("gateway {number} is ready"), async || {
             assert!(!has_ended(), "{}", self.logs());
             self.admin(number, "/readyz")
@@ -169,15 +173,9 @@ impl Fleet {
     }
 
     async fn orders(&self, number: usize, key: &str, order: &str) -> Answer {
-        self.tries(
-            number,
-            Method::POST,
-            "/system/erp/v1/orders",
-            key,
-            order_v1(order),
-        )
-        .await
-        .unwrap()
+        self.tries(number, Method::POST, "/system/erp/v1/orders", key, order_v1(order))
+            .await
+            .unwrap()
     }
 
     async fn reads(&self, number: usize, path: &str) -> Answer {
