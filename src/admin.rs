@@ -89,7 +89,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     if shared.metrics.is_draining() {
         reasons.push("the gateway is draining".to_owned());
     }
-    if let Health::Poisoned(cause) = shared.log.health() {
+    let health = shared.log.health();
+    if let Health::Poisoned(cause) = &health {
         reasons.push(format!("the queue's store failed: {cause}"));
     }
     let status = if reasons.is_empty() {
@@ -97,16 +98,21 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    // A full queue refuses new messages and nothing else: direct traffic goes on.
-    let queue = match shared.log.health() {
+    // A queue that is full, or whose store is away, refuses new messages and nothing else: direct traffic goes on.
+    let cause = match &health {
+        Health::Unavailable(cause) | Health::Poisoned(cause) => Some(cause.clone()),
+        _ => None,
+    };
+    let queue = match health {
         Health::Ok => "ok",
         Health::Full => "full",
         Health::Draining => "draining",
+        Health::Unavailable(_) => "unavailable",
         Health::Poisoned(_) => "failed",
     };
     (
         status,
-        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue })),
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue, "queueCause": cause })),
     )
         .into_response()
 }

@@ -5,6 +5,7 @@
 mod api;
 mod candidate;
 mod channel;
+mod database;
 mod diagnostic;
 mod edit;
 mod gateway;
@@ -19,6 +20,7 @@ pub mod yaml;
 pub use api::*;
 pub use candidate::*;
 pub use channel::*;
+pub use database::*;
 pub use diagnostic::*;
 pub use edit::with_state;
 pub use gateway::*;

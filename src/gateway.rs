@@ -18,7 +18,7 @@ use crate::{
     config::{self, Diagnostic, GatewaySpec, Severity, Sources},
     contract::CursorKey,
     queue::{
-        MessageLog, SqliteLog, courier,
+        MessageLog, PostgresLog, SqliteLog, courier,
         delivery::{self, DeliverySettings},
     },
     server::Server,
@@ -31,8 +31,6 @@ use crate::{
 const TIDY: Duration = Duration::from_secs(2);
 /// Deliveries under way at once, per upstream.
 const DELIVERIES: usize = 32;
-/// How long a delivery may take before its message is in doubt; longer than any upstream's total timeout may be.
-const LEASE: Duration = Duration::from_secs(150);
 
 /// What a caller may set in the place of `gateway.yaml`.
 #[derive(Clone, Debug, Default)]
@@ -91,9 +89,19 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
     let mut spec = policies.gateway.spec;
     apply(&mut spec, &overrides);
 
-    let state = overrides.state.unwrap_or_else(|| folder.join(&spec.state));
-    let log: Arc<dyn MessageLog> =
-        Arc::new(SqliteLog::open(&state, spec.queue.max_bytes.0).context("cannot open the queue")?);
+    let database = match &overrides.state {
+        Some(_) => None,
+        None => spec.database(&folder).map_err(|(_, wrong)| anyhow::anyhow!(wrong))?,
+    };
+    let state = overrides.state.unwrap_or_else(|| folder.join(spec.state_folder()));
+    let log: Arc<dyn MessageLog> = match &database {
+        Some(database) => Arc::new(
+            PostgresLog::open(database, &state)
+                .await
+                .context("cannot open the queue")?,
+        ),
+        None => Arc::new(SqliteLog::open(&state, spec.queue.max_bytes.0).context("cannot open the queue")?),
+    };
     let metrics = Metrics::default();
     let traces = spec
         .telemetry
@@ -142,7 +150,7 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
     let asked = Arc::new(Notify::new());
     let settings = DeliverySettings {
         concurrency: DELIVERIES,
-        lease: LEASE,
+        lease: spec.queue.lease.0,
         retention: spec.queue.retention.0,
     };
     let courier = Arc::new(courier::Gateway::new(shared.clone()));
@@ -308,6 +316,7 @@ async fn tidy(shared: Arc<Shared>, stop: CancellationToken) {
         }
         shared.limiters.sweep();
         shared.arrivals.sample(Instant::now());
+        shared.metrics.queue_health(&shared.log.health());
         if let Ok(stats) = shared.log.stats(Timestamp::now()).await {
             shared.metrics.queue(&stats);
         }

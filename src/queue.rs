@@ -5,11 +5,13 @@ mod backoff;
 pub(crate) mod conformance;
 pub mod courier;
 pub mod delivery;
+mod fields;
 mod lanes;
 mod memory;
 mod message;
 mod operate;
 mod outcome;
+mod postgres;
 mod sqlite;
 mod standing;
 mod stats;
@@ -26,6 +28,7 @@ pub use message::{
 };
 pub use operate::{Act, Actor, MessageCopy, MessageFilter, Page, Pause, PauseScope, Shown};
 pub use outcome::{AttemptOutcome, Failure};
+pub use postgres::{ConnectError, PostgresLog, Unfit};
 pub use sqlite::{Archive, OpenError, SqliteLog};
 pub use standing::{EndedAttempt, Standing};
 pub use stats::{Arrivals, Arriving, Group, Outlook, QueueStats, Room};
@@ -227,6 +230,8 @@ pub enum Health {
     Full,
     /// New messages are held back by a person; delivery goes on.
     Draining,
+    /// The store cannot be reached at the moment; what is there stays there.
+    Unavailable(String),
     /// The store failed once and is not trusted any more until the process restarts.
     Poisoned(String),
 }

@@ -12,8 +12,12 @@ mod harness;
 
 #[path = "stories/contracts.rs"]
 mod contracts;
+#[path = "stories/database.rs"]
+mod database;
 #[path = "stories/doubt.rs"]
 mod doubt;
+#[path = "stories/fleet.rs"]
+mod fleet;
 #[path = "stories/imports.rs"]
 mod imports;
 #[path = "stories/lifecycle.rs"]

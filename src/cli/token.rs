@@ -123,7 +123,7 @@ pub(super) fn token_with_keys(
 
 /// Where the sandbox's keys are.
 pub(super) fn keys(policies: &Policies) -> std::path::PathBuf {
-    policies.folder.join(&policies.gateway.spec.state).join(KEYS)
+    policies.folder.join(policies.gateway.spec.state_folder()).join(KEYS)
 }
 
 fn sandbox_issuer(policies: &Policies) -> anyhow::Result<&IssuerSpec> {

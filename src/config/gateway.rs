@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Percent, Secret, Size, Time};
+use super::{DatabaseSpec, Percent, Secret, Size, StoreSpec, Time};
 
 /// How the gateway process listens, keeps its state and reports. Read at start; a change needs a restart.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,9 +25,12 @@ pub struct GatewaySpec {
     /// Which mappings of contracts go live: those that `crossdock contract check` found good, or any.
     #[serde(default)]
     pub mappings: MappingsSpec,
-    /// Folder for what must survive a restart (the fallback queue), relative to this file's folder.
+    /// Where what must survive a restart is kept: the fallback queue and the audit log.
     #[serde(default = "GatewaySpec::default_state")]
-    pub state: PathBuf,
+    pub state: StoreSpec,
+    /// How the database is used, where `state` names one.
+    #[serde(default)]
+    pub database: Option<DatabaseSpec>,
     /// Threads that carry requests, each with its own listener. By default one per core.
     #[serde(default)]
     pub workers: Option<NonZeroUsize>,
@@ -78,8 +81,8 @@ impl GatewaySpec {
         "../contracts".into()
     }
 
-    fn default_state() -> PathBuf {
-        "../state".into()
+    fn default_state() -> StoreSpec {
+        StoreSpec::Folder("../state".into())
     }
 
     fn default_drain() -> Time {
@@ -166,6 +169,9 @@ pub struct QueueSpec {
     pub max_bytes: Size,
     /// How long a finished message and its idempotency key are remembered.
     pub retention: Time,
+    /// How long a delivery may take before another gateway may take it for lost. Longer than any upstream's `total`
+    /// timeout; clocks of gateways that share a database have to agree within a tenth of it.
+    pub lease: Time,
 }
 
 impl Default for QueueSpec {
@@ -173,6 +179,7 @@ impl Default for QueueSpec {
         Self {
             max_bytes: Size(4 << 30),
             retention: Time(std::time::Duration::from_hours(168)),
+            lease: Time(std::time::Duration::from_secs(150)),
         }
     }
 }

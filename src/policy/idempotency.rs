@@ -20,7 +20,7 @@ use crate::{
     contract::Mark,
     exchange::Exchange,
     problem::Refusal,
-    queue::{Digest, MessageLog, StoredResponse},
+    queue::{Digest, LogError, MessageLog, StoredResponse},
     upstream::headers::IDEMPOTENCY_KEY,
 };
 
@@ -209,10 +209,14 @@ impl Idempotency {
     /// The answer to a request that was queued before.
     async fn queued(&self, keyed: &Keyed) -> Result<Option<Response>, Refusal> {
         let Some(log) = &self.log else { return Ok(None) };
-        let found = log.find(keyed.scope).await.map_err(|error| Refusal::QueueUnavailable {
-            cause: error.to_string().into(),
-            retry_after: Duration::from_secs(5),
-        })?;
+        let found = match log.find(keyed.scope).await {
+            // Direct traffic goes on: what may not be sent without a record will not be, as it needs the store too.
+            Err(LogError::Unavailable(_)) => None,
+            found => found.map_err(|error| Refusal::QueueUnavailable {
+                cause: error.to_string().into(),
+                retry_after: Duration::from_secs(5),
+            })?,
+        };
         match found {
             None => Ok(None),
             Some((_, fingerprint)) if fingerprint != keyed.fingerprint => Err(Refusal::IdempotencyKeyReused),

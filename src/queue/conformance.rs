@@ -3,7 +3,7 @@
 mod operate;
 mod random;
 
-use std::time::Duration;
+use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -24,15 +24,15 @@ pub(crate) trait Short: MessageLog {
         self.admit(message.into(), now)
     }
 
-    /// How many messages hold an order key. Both logs know without waiting.
-    fn depth(&self, key: &OrderKey) -> u64 {
-        let mut gate = self.gate("orders", key);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match gate.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(Ok(Gate::Behind(depth))) => depth,
-            std::task::Poll::Ready(Ok(Gate::Open | Gate::Paused)) => 0,
-            other => panic!("{other:?}"),
-        }
+    /// How many messages hold an order key.
+    fn depth<'a>(&'a self, key: &OrderKey) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>> {
+        let gate = self.gate("orders", key);
+        Box::pin(async move {
+            match gate.await.unwrap() {
+                Gate::Behind(depth) => depth,
+                Gate::Open | Gate::Paused => 0,
+            }
+        })
     }
 }
 
@@ -167,6 +167,14 @@ macro_rules! facts {
                 super::$fact(&crate::queue::SqliteLog::open(folder.path(), 16 << 20).unwrap()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $fact() {
+                if let Some(world) = crate::queue::postgres::tests::World::new().await {
+                    super::$fact(&world.log).await;
+                }
+            })*
+        }
     };
 }
 
@@ -232,7 +240,7 @@ async fn the_same_request_is_stored_once(log: &dyn MessageLog) {
     let Ok(Admitted::Replay(view)) = log.put(repeat.clone(), at(1)).await else {
         panic!("not a replay")
     };
-    assert_eq!((view.id.as_str(), log.depth(&key("a"))), ("m1", 1));
+    assert_eq!((view.id.as_str(), log.depth(&key("a")).await), ("m1", 1));
     assert_eq!(log.find([1; 32]).await.unwrap().unwrap(), (*view, [1; 32]));
 
     attempt(log, 2, AttemptOutcome::Delivered(created())).await;
@@ -255,7 +263,7 @@ async fn another_request_under_the_same_scope_is_a_mismatch(log: &dyn MessageLog
         ..message(2, "a")
     };
     assert_eq!(log.put(same_id, at(1)).await, Ok(Admitted::Mismatch));
-    assert_eq!(log.depth(&key("a")), 1);
+    assert_eq!(log.depth(&key("a")).await, 1);
 }
 
 async fn messages_of_one_key_go_one_after_the_other(log: &dyn MessageLog) {
@@ -298,7 +306,7 @@ async fn a_key_is_per_upstream(log: &dyn MessageLog) {
     )
     .await
     .unwrap();
-    assert_eq!((log.depth(&key("a")), log.depth(&wms)), (1, 1));
+    assert_eq!((log.depth(&key("a")).await, log.depth(&wms).await), (1, 1));
     assert_eq!(claim_ids(log, 9, 1).await, ["m1"]);
     assert_eq!(log.claim("wms", 9, LEASE, at(1)).await.unwrap()[0].message.id, "m2");
 }
@@ -450,7 +458,7 @@ async fn a_parked_message_holds_its_key(log: &dyn MessageLog) {
     )
     .await;
     assert_eq!(claim(log, 9, 9).await, []);
-    assert_eq!(log.depth(&key("a")), 2);
+    assert_eq!(log.depth(&key("a")).await, 2);
     // Its deadline ends what waits behind it, and leaves it to a person.
     log.sweep(DAY, at(86_400)).await.unwrap();
     assert_eq!(
@@ -459,7 +467,7 @@ async fn a_parked_message_holds_its_key(log: &dyn MessageLog) {
     );
     assert_eq!(cause(&log.get("m1").await.unwrap().unwrap()), Some("nobody knows"));
     // So does what expired behind it: it was not delivered.
-    assert_eq!(log.depth(&key("a")), 2);
+    assert_eq!(log.depth(&key("a")).await, 2);
 }
 
 async fn a_dead_message_holds_its_key_until_a_person_decides(log: &dyn MessageLog) {
@@ -475,7 +483,10 @@ async fn a_dead_message_holds_its_key_until_a_person_decides(log: &dyn MessageLo
     assert_eq!(cause(&view), Some("five times"));
     // It is not forgotten either.
     log.sweep(Duration::ZERO, at(100)).await.unwrap();
-    assert_eq!((state(log, "m1").await, log.depth(&key("a"))), (MessageState::Dead, 2));
+    assert_eq!(
+        (state(log, "m1").await, log.depth(&key("a")).await),
+        (MessageState::Dead, 2)
+    );
 
     log.act("m1", Act::Discard, by("jo"), at(101)).await.unwrap();
     assert_eq!(claim_ids(log, 9, 102).await, ["m2"]);
@@ -490,7 +501,10 @@ async fn a_dead_message_releases_its_key_where_it_may_be_skipped(log: &dyn Messa
         log.put(skipped, at(0)).await.unwrap();
     }
     attempt(log, 1, dead("five times")).await;
-    assert_eq!((state(log, "m1").await, log.depth(&key("a"))), (MessageState::Dead, 1));
+    assert_eq!(
+        (state(log, "m1").await, log.depth(&key("a")).await),
+        (MessageState::Dead, 1)
+    );
     assert_eq!(claim_ids(log, 9, 2).await, ["m2"]);
 }
 
@@ -534,7 +548,7 @@ async fn what_waits_past_its_deadline_expires(log: &dyn MessageLog) {
         (view.state, cause(&view)),
         (MessageState::Expired, Some("its deadline passed"))
     );
-    assert_eq!(log.depth(&key("a")), 0);
+    assert_eq!(log.depth(&key("a")).await, 0);
 }
 
 async fn an_attempt_under_way_outlives_its_deadline(log: &dyn MessageLog) {
@@ -648,11 +662,11 @@ async fn due_tells_when_the_first_message_of_an_upstream_is_ready(log: &dyn Mess
 async fn depth_and_ahead_count_what_holds_the_key(log: &dyn MessageLog) {
     for number in 1..=3 {
         admit(log, number, "a", 0).await;
-        assert_eq!(log.depth(&key("a")), u64::from(number));
+        assert_eq!(log.depth(&key("a")).await, u64::from(number));
     }
     assert_eq!(log.get("m3").await.unwrap().unwrap().ahead, 2);
     attempt(log, 1, AttemptOutcome::Delivered(created())).await;
-    assert_eq!((log.depth(&key("a")), log.depth(&key("b"))), (2, 0));
+    assert_eq!((log.depth(&key("a")).await, log.depth(&key("b")).await), (2, 0));
     assert_eq!(log.get("m3").await.unwrap().unwrap().ahead, 1);
     assert_eq!(log.get("m1").await.unwrap().unwrap().ahead, 0);
 }

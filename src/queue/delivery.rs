@@ -82,6 +82,9 @@ pub struct DeliverySettings {
 /// How often leases, deadlines and retention are looked after.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often a store that is away is tried again.
+const AWAY_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How often a closed upstream is asked for again.
 const CLOSED_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -120,7 +123,8 @@ async fn run_at(
     while !stop.is_cancelled() {
         let wait = match round.dispatch().await {
             Ok(wait) => wait,
-            Err(LogError::Full) => SWEEP_INTERVAL,
+            // The store says itself that it cannot be reached, and is asked again.
+            Err(LogError::Full | LogError::Unavailable(_) | LogError::InDoubt(_)) => SWEEP_INTERVAL,
             Err(error) => {
                 error!(%error, "delivery of queued messages stopped");
                 break;
@@ -341,6 +345,27 @@ impl Postman {
     /// Records the outcome; where that fails, the lease will end and the message be in doubt.
     async fn finish(&self, claimed: &Claimed, outcome: AttemptOutcome) {
         report(claimed, &outcome);
+        // A store that is away may be back before the lease ends.
+        let until = after((self.clock)(), self.settings.lease);
+        let mut was_in_doubt = false;
+        loop {
+            let error = match self.record(claimed, &outcome).await {
+                Ok(()) => return,
+                // It was recorded the time before.
+                Err(LogError::Fenced) if was_in_doubt => return,
+                Err(error) => error,
+            };
+            was_in_doubt |= matches!(error, LogError::InDoubt(_));
+            let may_pass = matches!(error, LogError::Unavailable(_) | LogError::InDoubt(_));
+            if !may_pass || (self.clock)() >= until {
+                error!(message.id = claimed.message.id, %error, "the outcome of an attempt could not be recorded");
+                return;
+            }
+            sleep(AWAY_INTERVAL).await;
+        }
+    }
+
+    async fn record(&self, claimed: &Claimed, outcome: &AttemptOutcome) -> Result<(), LogError> {
         let mut result = self
             .log
             .finish(claimed.lease.clone(), outcome.clone(), (self.clock)())
@@ -349,12 +374,10 @@ impl Postman {
             // What matters is that it was done; its answer may be too large for what is left.
             result = self
                 .log
-                .finish(claimed.lease.clone(), without_body(outcome), (self.clock)())
+                .finish(claimed.lease.clone(), without_body(outcome.clone()), (self.clock)())
                 .await;
         }
-        if let Err(error) = result {
-            error!(message.id = claimed.message.id, %error, "the outcome of an attempt could not be recorded");
-        }
+        result
     }
 }
 

@@ -113,7 +113,7 @@ impl SqliteLog {
 }
 
 /// The lock goes with the process, so a crash leaves nothing to clean up.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Folder {
         folder: folder.to_owned(),
         source,

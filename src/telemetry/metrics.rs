@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Lane, MessageState, QueueStats},
+    queue::{Health, Lane, MessageState, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -114,6 +114,7 @@ struct Inner {
     candidates: Candidates,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
+    queue_health: Family<StateLabels, Gauge>,
     queue_oldest: Gauge<f64, AtomicU64>,
     spans_dropped: Counter,
     lines_dropped: Counter,
@@ -144,6 +145,7 @@ impl Default for Metrics {
             candidates: Candidates::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
+            queue_health: Family::default(),
             queue_oldest: Gauge::default(),
             spans_dropped: Counter::default(),
             lines_dropped: Counter::default(),
@@ -193,6 +195,8 @@ impl Inner {
             "Messages by state, where they do not wait",
             self.queue_messages.clone(),
         );
+        let help = "How the queue's store is: 1 for the state it is in";
+        registry.register("queue_health", help, self.queue_health.clone());
         let help = "Age of the oldest message that waits";
         registry.register_with_unit("queue_oldest_age", help, Unit::Seconds, self.queue_oldest.clone());
         registry.register(
@@ -339,6 +343,22 @@ impl Metrics {
     /// Whether the gateway is about to end.
     pub fn is_draining(&self) -> bool {
         self.0.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether new messages can be queued.
+    pub fn queue_health(&self, health: &Health) {
+        for (state, is_it) in [
+            ("ok", *health == Health::Ok),
+            ("full", *health == Health::Full),
+            ("draining", *health == Health::Draining),
+            ("unavailable", matches!(health, Health::Unavailable(_))),
+            ("failed", matches!(health, Health::Poisoned(_))),
+        ] {
+            self.0
+                .queue_health
+                .get_or_create(&StateLabels { state })
+                .set(i64::from(is_it));
+        }
     }
 
     /// How the queue stands.

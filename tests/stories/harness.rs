@@ -316,7 +316,14 @@ impl World {
         format!("http://127.0.0.1:{}", self.ports.base + u16::try_from(offset).unwrap())
     }
 
-    async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
+    /// A request to any address.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);

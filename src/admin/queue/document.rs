@@ -124,6 +124,7 @@ pub(crate) fn stats_document(
             Health::Ok => "ok",
             Health::Full => "full",
             Health::Draining => "draining",
+            Health::Unavailable(_) => "unavailable",
             Health::Poisoned(_) => "failed",
         },
         "states": by_state,

@@ -14,7 +14,7 @@ use crate::{
     admin::queue::{entry_document, read_query, shown_document, stats_document, summary, write_copy},
     cli::complain,
     client::{self, Https},
-    config::{self, Sources},
+    config::{self, Sources, StoreSpec},
     queue::{Archive, Health},
 };
 
@@ -232,7 +232,8 @@ fn of_files(file: &std::path::Path) -> (String, Option<PathBuf>) {
             let spec = &policies.gateway.spec;
             (
                 format!("http://{}", spec.admin.address),
-                Some(policies.folder.join(&spec.state)),
+                // What is in a database is asked for at a gateway.
+                matches!(spec.state, StoreSpec::Folder(_)).then(|| policies.folder.join(spec.state_folder())),
             )
         }
         None => ("http://127.0.0.1:9901".to_owned(), None),

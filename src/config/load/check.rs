@@ -139,6 +139,22 @@ fn check_gateway(draft: &Draft, gateway: &Loaded<GatewaySpec>, found: &mut Vec<D
         let diagnostic = Diagnostic::at_path(file, &["limits", "headerBytes"], "`headerBytes` is out of bounds");
         found.push(diagnostic.help("write a size from 8KiB to 1MiB"));
     }
+    if let Err((place, wrong)) = spec.database(&draft.folder) {
+        found.push(Diagnostic::at_path(file, place, wrong).concealed());
+    }
+    let lease = spec.queue.lease.0;
+    for Loaded { spec: upstream, .. } in &draft.upstreams {
+        // As long as an attempt may take before it is cut.
+        if upstream.timeouts.total.0 > lease.mul_f64(0.9) {
+            let name = &upstream.name.value;
+            let message = format!("a lease of {lease:?} is too short for upstream `{name}`");
+            let diagnostic = Diagnostic::at_path(file, &["queue", "lease"], message);
+            let total = upstream.timeouts.total.0;
+            found.push(diagnostic.help(format!(
+                "its `total` timeout is {total:?}, and an attempt has to end a tenth of a lease before the lease does"
+            )));
+        }
+    }
     if let Some(traces) = &spec.telemetry.traces
         && let Err(wrong) = http_url(&traces.endpoint)
     {

@@ -97,7 +97,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 81] = [
+const SPOILT: [(&str, &str, &str, &str); 88] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -153,6 +153,48 @@ const SPOILT: [(&str, &str, &str, &str); 81] = [
         "Gateway\n",
         "Gateway\nlisteners:\n  - address: 127.0.0.1:1\n    tls: { certificate: no.pem, key: file:no.key }\n",
         "4:25: error: the file `no.pem` cannot be read",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nstate: postgres://crossdock:hunter2@db/crossdock?sslmode=disable\n",
+        "2:8: error: the database's URL holds a password; keep it elsewhere",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nstate: postgres://crossdock@db/crossdock?sslmode=require\n",
+        "2:8: error: `sslmode=require` would encrypt without knowing for whom; write `verify-full`",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nstate: mysql://db/crossdock\n",
+        "2:8: error: `mysql://` is not a place for state (help: write a folder, or postgres://USER@HOST/DATABASE)",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\ndatabase: { schema: crossdock }\n",
+        "2:1: error: there is no database: `state` names a folder",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nstate: postgres://crossdock@localhost/crossdock\ndatabase: { schema: Fleet-1 }\n",
+        "3:21: error: `Fleet-1` cannot be the name of a schema",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nstate: postgres://crossdock@localhost/crossdock\ndatabase: { password: file:no.secret }\n",
+        "3:23: error: the file `no.secret` cannot be read",
+    ),
+    (
+        "gateway.yaml",
+        "Gateway\n",
+        "Gateway\nqueue: { lease: 10s }\n",
+        "2:17: error: a lease of 10s is too short for upstream",
     ),
     (
         "gateway.yaml",

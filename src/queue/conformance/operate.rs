@@ -511,7 +511,7 @@ async fn what_never_happened_is_forgotten(log: &dyn MessageLog) {
     };
     log.finish(lease, AttemptOutcome::Forgotten, at(1)).await.unwrap();
     assert_eq!(log.get("m1").await, Ok(None));
-    assert_eq!((log.find([1; 32]).await, log.depth(&key("a"))), (Ok(None), 0));
+    assert_eq!((log.find([1; 32]).await, log.depth(&key("a")).await), (Ok(None), 0));
     admit(log, 1, "a", 2).await;
 }
 
@@ -593,7 +593,7 @@ async fn copies_move_to_another_log(log: &dyn MessageLog) {
     let folder = tempfile::tempdir().unwrap();
     let third = SqliteLog::open(folder.path(), 16 << 20).unwrap();
     assert_eq!(third.import(all, at(22)).await, Ok(4));
-    assert_eq!(third.depth(&key("a")), 1);
+    assert_eq!(third.depth(&key("a")).await, 1);
     assert_eq!(third.export(None, 9).await, other.export(None, 9).await);
     // What was under way is due since it was taken over.
     assert_eq!(claim_ids(&third, 9, 30).await, ["m2", "m4", "m3"]);

@@ -8,85 +8,102 @@ use crate::queue::{
     MessageLog, MessageState, NewMessage, OrderKey, PauseScope, SqliteLog, StoredRequest, StoredResponse,
 };
 
-/// Drives both logs with the same random steps; whatever can be seen has to be the same.
 #[tokio::test]
-async fn the_durable_log_does_what_the_oracle_does() {
+async fn the_embedded_log_does_what_the_oracle_does() {
     for seed in 0..16 {
         let folder = tempfile::tempdir().unwrap();
         let durable = SqliteLog::open(folder.path(), 16 << 20).unwrap();
-        let oracle = MemoryLog::default();
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut leases: Vec<Lease> = Vec::new();
-        let mut now = 0;
-        for step in 0..150 {
-            let place = format!("seed {seed}, step {step}");
-            now += random.u64(0..4);
-            match random.u8(0..14) {
-                0..=2 => {
-                    let admission = random_admission(&mut random, now);
-                    let admitted = oracle.admit(admission.clone(), at(now)).await;
-                    if let Ok(Admitted::New(Some(lease))) = &admitted {
-                        leases.push(lease.clone());
-                    }
-                    assert_eq!(durable.admit(admission, at(now)).await, admitted, "{place}");
-                }
-                3..=4 => {
-                    let (upstream, max) = (random_upstream(&mut random), random.usize(0..4));
-                    let lease = Duration::from_secs(random.u64(1..30));
-                    let claimed = oracle.claim(upstream, max, lease, at(now)).await.unwrap();
-                    leases.extend(claimed.iter().map(|claimed| claimed.lease.clone()));
-                    assert_eq!(
-                        durable.claim(upstream, max, lease, at(now)).await.unwrap(),
-                        claimed,
-                        "{place}"
-                    );
-                }
-                5..=8 if !leases.is_empty() => {
-                    let lease = leases[random.usize(0..leases.len())].clone();
-                    match random.u8(0..9) {
-                        0..=3 => {
-                            let begun = durable.begin_attempt(lease.clone(), at(now)).await;
-                            assert_eq!(begun, oracle.begin_attempt(lease, at(now)).await, "{place}");
-                        }
-                        4 => {
-                            let length = Duration::from_secs(random.u64(1..30));
-                            let renewed = durable.renew(lease.clone(), length, at(now)).await;
-                            assert_eq!(renewed, oracle.renew(lease, length, at(now)).await, "{place}");
-                        }
-                        _ => {
-                            let outcome = random_outcome(&mut random, now);
-                            let finished = durable.finish(lease.clone(), outcome.clone(), at(now)).await;
-                            assert_eq!(finished, oracle.finish(lease, outcome, at(now)).await, "{place}");
-                        }
-                    }
-                }
-                9..=10 => {
-                    let (id, act) = (format!("m{}", random.u8(0..20)), random_act(&mut random));
-                    let acted = durable.act(&id, act.clone(), by("jo"), at(now)).await;
-                    assert_eq!(acted, oracle.act(&id, act, by("jo"), at(now)).await, "{place}");
-                }
-                11 => {
-                    let scope = random_scope(&mut random);
-                    if random.bool() {
-                        let paused = durable.pause(scope.clone(), by("jo"), at(now)).await;
-                        assert_eq!(paused, oracle.pause(scope, by("jo"), at(now)).await, "{place}");
-                    } else {
-                        let resumed = durable.resume(scope.clone(), by("jo"), at(now)).await;
-                        assert_eq!(resumed, oracle.resume(scope, by("jo"), at(now)).await, "{place}");
-                    }
-                }
-                _ => {
-                    let retention = Duration::from_mins(1);
-                    let report = oracle.sweep(retention, at(now)).await;
-                    assert_eq!(durable.sweep(retention, at(now)).await, report, "{place}");
-                }
-            }
-            compare(&durable, &oracle, now, &place).await;
+        drive(&durable, seed, 150).await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_fleet_does_what_the_oracle_does() {
+    let seeds = std::env::var("CROSSDOCK_RANDOM_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    for seed in 0..seeds {
+        if let Some(world) = crate::queue::postgres::tests::World::new().await {
+            drive(&world.log, seed, 120).await;
         }
     }
 }
 
-async fn compare(durable: &SqliteLog, oracle: &MemoryLog, now: u64, place: &str) {
+/// Drives both logs with the same random steps; whatever can be seen has to be the same.
+async fn drive(durable: &dyn MessageLog, seed: u64, steps: usize) {
+    let oracle = MemoryLog::default();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut leases: Vec<Lease> = Vec::new();
+    let mut now = 0;
+    for step in 0..steps {
+        let place = format!("seed {seed}, step {step}");
+        now += random.u64(0..4);
+        match random.u8(0..14) {
+            0..=2 => {
+                let admission = random_admission(&mut random, now);
+                let admitted = oracle.admit(admission.clone(), at(now)).await;
+                if let Ok(Admitted::New(Some(lease))) = &admitted {
+                    leases.push(lease.clone());
+                }
+                assert_eq!(durable.admit(admission, at(now)).await, admitted, "{place}");
+            }
+            3..=4 => {
+                let (upstream, max) = (random_upstream(&mut random), random.usize(0..4));
+                let lease = Duration::from_secs(random.u64(1..30));
+                let claimed = oracle.claim(upstream, max, lease, at(now)).await.unwrap();
+                leases.extend(claimed.iter().map(|claimed| claimed.lease.clone()));
+                assert_eq!(
+                    durable.claim(upstream, max, lease, at(now)).await.unwrap(),
+                    claimed,
+                    "{place}"
+                );
+            }
+            5..=8 if !leases.is_empty() => {
+                let lease = leases[random.usize(0..leases.len())].clone();
+                match random.u8(0..9) {
+                    0..=3 => {
+                        let begun = durable.begin_attempt(lease.clone(), at(now)).await;
+                        assert_eq!(begun, oracle.begin_attempt(lease, at(now)).await, "{place}");
+                    }
+                    4 => {
+                        let length = Duration::from_secs(random.u64(1..30));
+                        let renewed = durable.renew(lease.clone(), length, at(now)).await;
+                        assert_eq!(renewed, oracle.renew(lease, length, at(now)).await, "{place}");
+                    }
+                    _ => {
+                        let outcome = random_outcome(&mut random, now);
+                        let finished = durable.finish(lease.clone(), outcome.clone(), at(now)).await;
+                        assert_eq!(finished, oracle.finish(lease, outcome, at(now)).await, "{place}");
+                    }
+                }
+            }
+            9..=10 => {
+                let (id, act) = (format!("m{}", random.u8(0..20)), random_act(&mut random));
+                let acted = durable.act(&id, act.clone(), by("jo"), at(now)).await;
+                assert_eq!(acted, oracle.act(&id, act, by("jo"), at(now)).await, "{place}");
+            }
+            11 => {
+                let scope = random_scope(&mut random);
+                if random.bool() {
+                    let paused = durable.pause(scope.clone(), by("jo"), at(now)).await;
+                    assert_eq!(paused, oracle.pause(scope, by("jo"), at(now)).await, "{place}");
+                } else {
+                    let resumed = durable.resume(scope.clone(), by("jo"), at(now)).await;
+                    assert_eq!(resumed, oracle.resume(scope, by("jo"), at(now)).await, "{place}");
+                }
+            }
+            _ => {
+                let retention = Duration::from_mins(1);
+                let report = oracle.sweep(retention, at(now)).await;
+                assert_eq!(durable.sweep(retention, at(now)).await, report, "{place}");
+            }
+        }
+        compare(durable, &oracle, now, &place).await;
+    }
+}
+
+async fn compare(durable: &dyn MessageLog, oracle: &MemoryLog, now: u64, place: &str) {
     assert_eq!(durable.due().await, oracle.due().await, "{place}");
     assert_eq!(durable.stats(at(now)).await, oracle.stats(at(now)).await, "{place}");
     assert_eq!(durable.pauses().await, oracle.pauses().await, "{place}");
@@ -130,7 +147,7 @@ async fn compare(durable: &SqliteLog, oracle: &MemoryLog, now: u64, place: &str)
                 upstream: upstream.into(),
                 value: value.into(),
             };
-            assert_eq!(durable.depth(&key), oracle.depth(&key), "{place}");
+            assert_eq!(durable.depth(&key).await, oracle.depth(&key).await, "{place}");
             assert_eq!(
                 durable.gate("stock", &key).await,
                 oracle.gate("stock", &key).await,

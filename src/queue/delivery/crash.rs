@@ -189,7 +189,7 @@ async fn lives(control: Control, cycles: usize, seed: u64) -> Vec<String> {
                 ..plain
             };
             acknowledged.entry(value.to_owned()).or_default().push(id);
-            if control == Control::NoGate && log.depth(&key(value)) > 0 && random.bool() {
+            if control == Control::NoGate && log.depth(&key(value)).await > 0 && random.bool() {
                 now.takes(&new);
             } else {
                 log.put(new, virtual_now()).await.unwrap();

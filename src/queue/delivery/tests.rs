@@ -358,7 +358,7 @@ async fn doubt_is_parked_where_repeats_are_not_honoured() {
         (world.state(1).await, world.state(2).await),
         (MessageState::Parked, MessageState::Queued)
     );
-    assert_eq!(world.log.depth(&key("a")), 2);
+    assert_eq!(world.log.depth(&key("a")).await, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ async fn everything_is_there_after_a_restart() {
         (log.get("m1").await, log.get("m2").await, log.stats(at(9)).await),
         before
     );
-    assert_eq!(log.depth(&key("a")), 1);
+    assert_eq!(log.depth(&key("a")).await, 1);
     assert!(log.find([1; 32]).await.unwrap().is_some());
     assert_eq!(claim_one(&log, 9).await.message, message(2, "a"));
 }
@@ -176,7 +176,7 @@ async fn a_store_of_the_first_release_goes_on() {
     assert_eq!(dead.failure.unwrap().class, crate::problem::FailureClass::Business);
     assert_eq!(log.get("m3").await.unwrap().unwrap().state, MessageState::InDoubt);
     // What was dead had let go of its key, and does so still.
-    assert_eq!((log.depth(&key("a")), log.depth(&key("b"))), (2, 1));
+    assert_eq!((log.depth(&key("a")).await, log.depth(&key("b")).await), (2, 1));
     let claimed = claim(&log, 9, 100).await;
     let ids: Vec<_> = claimed.iter().map(|claimed| claimed.message.id.as_str()).collect();
     assert_eq!(ids, ["m2", "m3"]);
@@ -329,7 +329,7 @@ async fn a_store_that_failed_acknowledges_nothing_any_more() {
     assert_eq!(
         (
             log.stats(at(1)).await.unwrap().waiting(crate::queue::Lane::Standard),
-            log.depth(&key("a"))
+            log.depth(&key("a")).await
         ),
         (1, 1)
     );
@@ -382,7 +382,7 @@ async fn many_callers_share_commits_and_each_gets_its_answer() {
             let log = Arc::clone(&log);
             tokio::spawn(async move {
                 admit(&*log, number, "a", 0).await;
-                assert!(log.depth(&key("a")) > 0);
+                assert!(log.depth(&key("a")).await > 0);
                 log.get(&format!("m{number}")).await.unwrap().unwrap()
             })
         })
@@ -393,7 +393,7 @@ async fn many_callers_share_commits_and_each_gets_its_answer() {
     }
     ahead.sort_unstable();
     assert_eq!(ahead, (0..256).collect::<Vec<_>>());
-    assert_eq!(log.depth(&key("a")), 256);
+    assert_eq!(log.depth(&key("a")).await, 256);
 }
 
 #[test]
