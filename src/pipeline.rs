@@ -258,7 +258,7 @@ pub(crate) fn last_steps(route: &Compiling<'_>) -> Result<Vec<Box<dyn Policy>>, 
         steps.push(Box::new(Tap));
     }
     // Around the upstream alone: what is stored is what would have been sent.
-    steps.extend(boxed(fallback(route)?));
+    steps.extend(boxed(fallback(route)));
     steps.push(Box::new(forward(route)));
     Ok(steps)
 }
@@ -397,11 +397,9 @@ fn rank(route: &Compiling<'_>) -> Result<Option<Rank>, String> {
     Ok(Some(Rank { order_by, lane }))
 }
 
-fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
-    let (Some(spec), true) = (&route.spec.fallback, route.is_queueable()) else {
-        return Ok(None);
-    };
-    Ok(Some(Fallback {
+fn fallback(route: &Compiling<'_>) -> Option<Fallback> {
+    let spec = route.spec.fallback.as_ref().filter(|_| route.is_queueable())?;
+    Some(Fallback {
         api: route.spec.name.value.as_str().into(),
         operation: route.name().into(),
         version: route.queued_as.clone(),
@@ -443,7 +441,7 @@ fn fallback(route: &Compiling<'_>) -> Result<Option<Fallback>, String> {
             .iter()
             .any(|name| name.value == route.name()),
         patience: route.upstream.spec().timeouts.total.0,
-    }))
+    })
 }
 
 pub(crate) fn forward(route: &Compiling<'_>) -> Forward {

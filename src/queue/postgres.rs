@@ -372,9 +372,10 @@ impl MessageLog for PostgresLog {
             let mut tries = database.tries();
             loop {
                 let session = tries.begin().await?;
-                let done = match tries.is_in_doubt {
-                    true => acts::recorded(&session, &entry, now).await,
-                    false => Ok(None),
+                let done = if tries.is_in_doubt {
+                    acts::recorded(&session, &entry, now).await
+                } else {
+                    Ok(None)
                 };
                 let done = match done {
                     Ok(Some(entry)) => Ok(entry),

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Longest wait for a server. Nothing is expected to take as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server. It ends with this value, and with this process.
 pub(crate) struct Server {
@@ -101,7 +101,7 @@ impl Server {
                 "the database does not start:\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(50));
+            pause();
         }
     }
 
@@ -120,7 +120,7 @@ impl Server {
         // Its children notice, and hold its memory until then.
         while Path::new("/proc").join(id).exists() && !is_dead(id) || self.is_ready() {
             assert!(since.elapsed() < PATIENCE, "the database does not end");
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 
@@ -202,4 +202,13 @@ fn run(command: &mut Command) {
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Between two looks at a program that starts or ends. Also called where no runtime is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a database is waited for before anything else is done"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
 }

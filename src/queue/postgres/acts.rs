@@ -372,7 +372,7 @@ pub(super) async fn import(session: &Session, copies: &[MessageCopy], now: Times
             is_in_doubt: false,
             ..copy.message.clone()
         };
-        let place = book.insert(seq, message, copy.has_request, copy.admitted, standing, now);
+        let place = book.insert(seq, message, copy.has_request, copy.admitted, &standing, now);
         for attempt in &copy.attempts {
             book.attempted(place, attempt.clone());
         }

@@ -196,7 +196,7 @@ impl<'a> Book<'a> {
         message: NewMessage,
         has_request: bool,
         admitted: Timestamp,
-        standing: Standing,
+        standing: &Standing,
         now: Timestamp,
     ) -> Place {
         let whole = Whole {
@@ -206,7 +206,7 @@ impl<'a> Book<'a> {
             has_request,
             message,
             admitted,
-            standing: stored(&standing),
+            standing: stored(standing),
         };
         if has_request {
             self.requests.push((whole.day, seq, whole.message.request.clone()));

@@ -283,7 +283,7 @@ fn admit(
     let until = until.map(|length| after(now, length));
     let standing = Standing::admitted(message, until, now);
     let number = standing.attempts;
-    let place = book.insert(seq, message.clone(), true, now, standing, now);
+    let place = book.insert(seq, message.clone(), true, now, &standing, now);
     let lease = until.map(|_| book.at(place).whole.lease());
     if lease.is_some() {
         book.at(place).holder = Some((database.node.clone(), 0));

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     audit,
+    problem::FailureClass,
     queue::{
         Actor, Digest, Gate, Group, MessageCopy, MessageFilter, MessageState, MessageView, NewMessage, OrderKey, Page,
         Pause, PauseScope, Shown, StoredRequest,
@@ -118,8 +119,8 @@ pub(super) async fn list(
                 (SELECT * FROM message m WHERE m.state = s AND {conditions}) m ORDER BY m.seq LIMIT $3"
         )
     };
-    let key = filter.key.as_ref().map(|key| key.as_bytes());
-    let class = filter.class.map(|class| class.as_str());
+    let key = filter.key.as_ref().map(String::as_bytes);
+    let class = filter.class.map(FailureClass::as_str);
     let error = filter.error.as_ref().map(|error| error.to_ascii_lowercase());
     let (until, since) = (filter.until.map(micros), filter.since.map(micros));
     let rows = session

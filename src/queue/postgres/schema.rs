@@ -1,5 +1,7 @@
 //! The tables, and what a server has to be like.
 
+use std::fmt::Write as _;
+
 use tokio_postgres::{Client, Error};
 
 use super::session::{Failure, said};
@@ -8,7 +10,11 @@ use super::session::{Failure, said};
 const STEPS: [&str; 1] = [include_str!("layout_1.sql")];
 
 /// The layout this release writes.
-#[expect(clippy::cast_possible_wrap, reason = "a small number")]
+#[expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "a small number"
+)]
 const LAYOUT: i32 = STEPS.len() as i32;
 
 /// The oldest server: earlier ones lack what partitions and unique keys need.
@@ -90,17 +96,19 @@ pub(super) async fn prepare(client: &mut Client, schema: &str) -> Result<(), Fai
         .into());
     }
     if found < LAYOUT {
+        // Writing to a string cannot fail.
         let mut script = String::new();
         if !exists {
-            script.push_str(&format!("CREATE SCHEMA {schema};"));
+            let _ = write!(script, "CREATE SCHEMA {schema};");
         }
-        script.push_str(&format!(
+        let _ = write!(
+            script,
             "SET LOCAL search_path TO {schema}; CREATE TABLE IF NOT EXISTS layout (number INTEGER NOT NULL);"
-        ));
+        );
         for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
             script.push_str(step);
         }
-        script.push_str(&format!("DELETE FROM layout; INSERT INTO layout VALUES ({LAYOUT});"));
+        let _ = write!(script, "DELETE FROM layout; INSERT INTO layout VALUES ({LAYOUT});");
         transaction
             .batch_execute(&script)
             .await

@@ -171,6 +171,7 @@ impl Database {
             let start = start.clone();
             Box::pin(async move { client.batch_execute(&start).await.map_err(HookError::Backend) })
         });
+        #[expect(clippy::expect_used, reason = "the runtime is named two lines below")]
         let pool = Pool::builder(manager)
             .max_size(settings.connections.max(2))
             .runtime(Runtime::Tokio1)
@@ -549,6 +550,7 @@ pub(super) struct Session {
 }
 
 impl Session {
+    #[expect(clippy::expect_used, reason = "only what ends a session takes its connection")]
     fn client(&self) -> &Object {
         self.client
             .as_ref()

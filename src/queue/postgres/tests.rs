@@ -47,7 +47,7 @@ fn settings(server: &Server) -> PostgresSettings {
     let mut settings = PostgresSettings::parse(&server.url(), None).unwrap();
     settings.schema = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     settings.connections = 4;
-    settings.lease = Duration::from_secs(60);
+    settings.lease = Duration::from_mins(1);
     settings
 }
 
