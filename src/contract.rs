@@ -18,6 +18,7 @@ mod document;
 mod errors;
 pub mod import;
 mod links;
+mod lookup;
 mod mark;
 mod message;
 mod notation;
@@ -55,6 +56,7 @@ use compile::Version;
 pub use cursor::{CursorKey, CursorKeys};
 pub(crate) use links::rewrite_links;
 pub use links::{OwnPath, Standing, Surroundings};
+pub use lookup::{Answer, Answers, LONGEST_KEY, Lookup, Question};
 pub use mark::Mark;
 use message::Messages;
 pub use message::Missed;
@@ -188,6 +190,11 @@ impl Contract {
         })
     }
 
+    /// What its mappings ask of other systems.
+    pub fn lookups(&self) -> impl Iterator<Item = &Arc<Lookup>> {
+        self.steps.iter().flatten().flat_map(|step| &step.lookups)
+    }
+
     /// The version of this name.
     pub fn version(&self, name: &str) -> Option<&Arc<ContractVersion>> {
         self.versions.iter().find(|version| *version.version == *name)
@@ -255,6 +262,7 @@ impl Contract {
             messages,
             surroundings: None,
             seals: true,
+            answers: None,
         })
     }
 }

@@ -15,6 +15,7 @@ mod files;
 pub mod gateway;
 pub mod json;
 mod lifecycle;
+mod lookup;
 pub mod path;
 pub mod pipeline;
 pub mod policy;

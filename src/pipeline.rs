@@ -23,6 +23,7 @@ use crate::{
     contract::{Mark, Operation, Translation},
     exchange::Exchange,
     lifecycle::{self, ACCEPT_VERSION},
+    lookup::Resolver,
     path,
     policy::{
         Next, Policy, Request, Response,
@@ -197,6 +198,8 @@ pub(crate) struct Compiling<'a> {
     pub(crate) prefix: String,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) shared: &'a Shared,
+    /// Answers what mappings ask.
+    pub(crate) resolver: Arc<Resolver>,
     /// The candidate that is tried beside it.
     pub(crate) trying: Option<Trying>,
 }
@@ -375,9 +378,10 @@ fn map(route: &Compiling<'_>) -> Option<Map> {
         translation,
         operation,
         version,
-        route.upstream.name.clone(),
+        route.upstream.clone(),
         route.spec.body.0,
         metrics,
+        route.resolver.clone(),
     ))
 }
 
@@ -458,5 +462,6 @@ pub(crate) fn forward(route: &Compiling<'_>) -> Forward {
             .as_ref()
             .and_then(|translation| translation.update().cloned()),
         route.spec.body.0,
+        &route.resolver,
     )
 }

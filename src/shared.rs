@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use crate::{
     contract::CursorKeys,
     lifecycle::trial::Trials,
+    lookup::Lookups,
     policy::{
         authenticate::{ChannelIndexes, KeySets, TokenCache},
         fallback::Gates,
@@ -42,6 +43,7 @@ pub struct Shared {
     pub(crate) trials: Arc<Trials>,
     pub(crate) shadows: Arc<Shadows>,
     pub(crate) cursors: CursorKeys,
+    pub(crate) lookups: Arc<Lookups>,
 }
 
 impl Shared {
@@ -95,6 +97,7 @@ impl Shared {
             trials: Arc::new(Trials::new(background.clone())),
             shadows: Arc::default(),
             cursors: CursorKeys::default(),
+            lookups: Arc::default(),
             background,
         }
     }

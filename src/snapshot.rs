@@ -17,6 +17,7 @@ use crate::{
     config::CandidateModeSpec,
     contract::{Operation, Translation},
     lifecycle::{Fields, Life, trial::Trial},
+    lookup::Resolver,
     policy::{Policy, forward::Forward},
     queue::courier::Lookup,
     telemetry::RouteMetrics,
@@ -95,6 +96,8 @@ pub(crate) struct DeliveryRoute {
     /// How the upstream is asked whether it was done.
     pub(crate) lookup: Option<Lookup>,
     pub(crate) limit: u64,
+    /// Answers what the mappings ask.
+    pub(crate) resolver: Arc<Resolver>,
     /// The contract version that the upstream speaks.
     pub(crate) spoken: Option<Arc<str>>,
     /// What brings requests that were stored for another version to that one.

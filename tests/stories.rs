@@ -24,6 +24,8 @@ mod imports;
 mod lifecycle;
 #[path = "stories/load.rs"]
 mod load;
+#[path = "stories/lookups.rs"]
+mod lookups;
 #[path = "stories/mappings.rs"]
 mod mappings;
 #[path = "stories/operating.rs"]

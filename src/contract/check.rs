@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod sample;
 mod shrink;
+mod stand_in;
 mod stored;
 mod wire;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use self::nested::Search;
 use super::book::Book;
+use super::lookup::Lookup;
 use super::openapi::{OpenApi, PARAMETERS, list, push_token};
 use super::operation::{Operation, RESPONSE_HEADER, StatusKey};
 use super::outline::Outline;
@@ -32,6 +33,8 @@ pub(super) struct Compiler<'a> {
     pub(super) file: &'a SourceFile,
     /// Tables that lie in files.
     pub(super) books: &'a HashMap<String, Arc<Book>>,
+    /// What is asked of other systems.
+    pub(super) lookups: Vec<Arc<Lookup>>,
     pub(super) mistakes: Vec<Diagnostic>,
     programs: Vec<Program>,
     /// Programs by the places of the older and the newer schema.
@@ -69,6 +72,7 @@ pub(super) fn compile(
         spec,
         file,
         books,
+        lookups: Vec::new(),
         mistakes: Vec::new(),
         programs: Vec::new(),
         known: HashMap::new(),
@@ -95,6 +99,7 @@ pub(super) fn compile(
         file: file.clone(),
         digest: blake3::hash(b""),
         programs,
+        lookups: compiler.lookups,
         operations,
         outlines: compiler.outlines,
     };

@@ -10,6 +10,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::arithmetic::Ratio;
 use super::book::{Book, Found};
+use super::lookup::{Answer, Answers, Lookup};
 use super::spec::{DateForm, DecimalForm, Direction, LetterCase, More, Nothing, Scalar};
 use crate::json::{Builder, Decimal, Kind, MemberName, Value};
 
@@ -131,13 +132,23 @@ pub(super) struct Codes {
     pub otherwise: Option<Box<str>>,
 }
 
-/// One direction of a table in a file.
+/// One direction of a lookup.
 #[derive(Debug)]
 pub(super) struct Keys {
-    pub book: Arc<Book>,
-    pub way: Direction,
+    pub source: KeySource,
     /// What becomes of keys without a row, or with several.
     pub chosen: Codes,
+}
+
+/// Who knows the counterpart of a key.
+#[derive(Debug)]
+pub(super) enum KeySource {
+    /// A table in a file.
+    Book(Arc<Book>, Direction),
+    /// An operation of a system.
+    Operation(Arc<Lookup>),
+    /// Nobody: only what was chosen has one.
+    Nobody,
 }
 
 /// From one way of writing a date to another.
@@ -197,11 +208,12 @@ impl Change {
         )
     }
 
-    /// Changes a plain value. The error is a phrase that names the value.
-    pub(super) fn plain<'v>(&'v self, value: Value<'v>) -> Result<Plain<'v>, String> {
+    /// Changes a plain value. The error is a phrase that names the value. Of a key that is not known yet, what is made
+    /// means nothing.
+    pub(super) fn plain<'v>(&'v self, value: Value<'v>, answers: Option<&dyn Answers>) -> Result<Plain<'v>, String> {
         let changed = match (self, value.kind()) {
             (Self::Table(codes), Kind::String) => Plain::Text(Cow::Borrowed(codes.translate(&text(value))?)),
-            (Self::Lookup(keys), Kind::String) => Plain::Text(Cow::Borrowed(keys.translate(&text(value))?)),
+            (Self::Lookup(keys), Kind::String) => Plain::Text(keys.translate(&text(value), answers)?),
             (Self::NumberToText { scale, pad }, Kind::Number) => {
                 Plain::Text(number_to_text(Cow::Borrowed(value.raw()), *scale, *pad)?)
             }
@@ -336,15 +348,34 @@ impl Codes {
 }
 
 impl Keys {
-    fn translate(&self, key: &str) -> Result<&str, String> {
+    fn translate(&self, key: &str, answers: Option<&dyn Answers>) -> Result<Cow<'_, str>, String> {
+        let refused = |why: &str| format!("the key {} {why}", shown(key));
         if let Some(row) = self.chosen.rows.get(key) {
-            let refused = || format!("the key {} has no counterpart", shown(key));
-            return row.as_deref().ok_or_else(refused);
+            return row
+                .as_deref()
+                .map(Cow::Borrowed)
+                .ok_or_else(|| refused("has no counterpart"));
         }
-        match (self.book.find(self.way, key), self.chosen.otherwise.as_deref()) {
-            (Found::One(other), _) | (_, Some(other)) => Ok(other),
-            (Found::Several, None) => Err(format!("the key {} stands for several", shown(key))),
-            (Found::Nothing, None) => Err(format!("the key {} has no counterpart", shown(key))),
+        let found = match &self.source {
+            KeySource::Book(book, way) => match book.find(*way, key) {
+                Found::One(other) => return Ok(Cow::Borrowed(other)),
+                Found::Several => Answer::Several,
+                Found::Nothing => Answer::Nothing,
+            },
+            KeySource::Operation(lookup) => {
+                let answers = answers.ok_or_else(|| refused("would have to be looked up, which is not done here"))?;
+                match answers.answer(lookup, key) {
+                    Some(Answer::Key(other)) => return Ok(Cow::Owned(other.to_string())),
+                    Some(other) => other,
+                    None => return Ok(Cow::Borrowed("")),
+                }
+            }
+            KeySource::Nobody => Answer::Nothing,
+        };
+        match (found, self.chosen.otherwise.as_deref()) {
+            (_, Some(other)) => Ok(Cow::Borrowed(other)),
+            (Answer::Several, None) => Err(refused("stands for several")),
+            (_, None) => Err(refused("has no counterpart")),
         }
     }
 }
@@ -607,7 +638,7 @@ mod tests {
     }
 
     fn changed(change: &Change, value: &Document) -> Result<String, String> {
-        let changed = change.plain(value.root())?;
+        let changed = change.plain(value.root(), None)?;
         Ok(match changed {
             Plain::Text(text) => format!("\"{text}\""),
             other => other.into_text().into_owned(),

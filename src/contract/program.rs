@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::combine::Combination;
 use super::convert::Change;
+use super::lookup::Answers;
 use super::spec::{Agree, DecimalForm, Direction};
 use crate::expression::Expression;
 use crate::json::{Document, Value};
@@ -236,9 +237,15 @@ impl Programs {
         Self { list }
     }
 
-    /// Translates a document.
-    pub(super) fn run(&self, program: usize, way: Direction, document: &Document) -> Result<Document, Fault> {
-        Run::new(self, way, document).document(program, document)
+    /// Translates a document. What comes out means nothing while `answers` wait for something.
+    pub(super) fn run(
+        &self,
+        program: usize,
+        way: Direction,
+        document: &Document,
+        answers: Option<&dyn Answers>,
+    ) -> Result<Document, Fault> {
+        Run::new(self, way, document, answers).document(program, document)
     }
 
     /// Translates a document and tells what each step did.
@@ -247,8 +254,9 @@ impl Programs {
         program: usize,
         way: Direction,
         document: &Document,
+        answers: Option<&dyn Answers>,
     ) -> Result<(Document, Vec<Effect>), Fault> {
-        Run::new(self, way, document).explained(program, document)
+        Run::new(self, way, document, answers).explained(program, document)
     }
 
     /// Where a place in the translated document came from, or the nearest around it that came from anywhere.

@@ -212,7 +212,7 @@ impl<'a> Steps<'a> {
             }
             OpSpec::Lookup(op) => {
                 let ends = ends(compiler, at, op.path.as_ref(), op.from.as_ref(), op.to.as_ref());
-                if let Some((up, down)) = lookup(compiler, op, at) {
+                if let Some((up, down)) = lookup(compiler, subject, op, ends.as_ref(), at) {
                     self.changed(ends, up, down, at);
                 }
             }

@@ -1,6 +1,7 @@
 mod editions;
 mod guide;
 mod http_level;
+mod lookups;
 mod messages;
 mod mistakes;
 mod operations;
@@ -176,6 +177,7 @@ fn assert_same(one: &str, other: &str) {
 
 fn request(contract: &Contract, operation: &str, from: &str, to: &str, body: &str) -> Result<String, Unmappable> {
     let translation = contract.translation(operation, from, to).unwrap();
+    let translation = translation.knowing(Arc::new(lookups::Told::all()));
     let values: Vec<_> = translation
         .caller()
         .path_names
@@ -254,6 +256,7 @@ fn response(
     body: &str,
 ) -> Result<String, Unmappable> {
     let translation = contract.translation(operation, caller, upstream).unwrap();
+    let translation = translation.knowing(Arc::new(lookups::Told::all()));
     let status = StatusCode::from_u16(status).unwrap();
     let content_type = if status.is_success() {
         "application/json"

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::cursor::Sealer;
 use super::links::Surroundings;
+use super::lookup::{Answers, Lookup};
 use super::mark::Mark;
 use super::message::{Message, Messages, Missed};
 use super::operation::{Operation, StatusKey, find_media};
@@ -26,7 +27,7 @@ use crate::config::SourceFile;
 use crate::json::{Builder, Document, Kind, MemberName, Pointer, Value};
 
 /// Everything but the unreserved characters of RFC 3986.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The compiled mapping between two neighbouring versions.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Step {
     /// Of all files that it was made of.
     pub(super) digest: blake3::Hash,
     pub(super) programs: Programs,
+    /// What its steps ask of other systems.
+    pub(super) lookups: Vec<Arc<Lookup>>,
     pub(super) operations: HashMap<Arc<str>, OperationStep>,
     /// Places that requests may have, in the older version and in the newer one.
     pub(super) outlines: [Outline; 2],
@@ -85,6 +88,8 @@ pub struct Translation {
     /// Where the operation's updates keep what the caller cannot see.
     pub(super) update: Option<Arc<Update>>,
     pub(super) mark: Arc<Mark>,
+    /// What is known of keys; `None` where nobody is asked.
+    pub(super) answers: Option<Arc<dyn Answers>>,
 }
 
 /// A request in the upstream's version.
@@ -122,6 +127,8 @@ pub struct Unmappable {
     pub is_malformed: bool,
     /// The step of a mapping that cannot translate it, where it is one.
     pub step: Option<Box<StepPlace>>,
+    /// Nothing is wrong yet: it was met with keys that its `Answers` do not know so far.
+    pub is_waiting: bool,
 }
 
 /// A place in a mapping.
@@ -184,6 +191,14 @@ impl Unmappable {
             pointer: pointer.into(),
             is_malformed: false,
             step: None,
+            is_waiting: false,
+        }
+    }
+
+    fn waiting() -> Self {
+        Self {
+            is_waiting: true,
+            ..Self::new("there are keys that were not looked up")
         }
     }
 
@@ -211,6 +226,20 @@ pub(super) struct Swap<'s> {
 }
 
 impl Translation {
+    /// What its mappings ask of other systems.
+    pub fn lookups(&self) -> impl Iterator<Item = &Arc<Lookup>> {
+        self.stages.iter().flat_map(|(step, _)| &step.lookups)
+    }
+
+    /// The same with what is known of keys.
+    #[must_use]
+    pub fn knowing(&self, answers: Arc<dyn Answers>) -> Self {
+        Self {
+            answers: Some(answers),
+            ..self.clone()
+        }
+    }
+
     /// Whether messages pass as they are.
     pub fn is_identity(&self) -> bool {
         self.stages.is_empty()
@@ -268,16 +297,26 @@ impl Translation {
         body: Option<impl Borrow<Document>>,
     ) -> Result<MappedRequest, Unmappable> {
         let upstream = self.upstream();
-        let path = self.path(path_values)?;
-        let path_and_query = match self.opened(query)? {
+        // All parts are looked at before any is waited for.
+        let path = ready(self.path(path_values))?;
+        let query = ready(self.opened(query))?;
+        let mapped_headers = ready(self.fields(headers, Fields::Request))?;
+        let cookies = ready(self.cookies(headers))?;
+        let body = match body {
+            Some(body) if !self.keeps_patch() => {
+                let programs = self.request_programs(headers)?;
+                ready(translate(body, &programs, None, self.known()).map(Some))?
+            }
+            _ => Some(None),
+        };
+        let (Some(path), Some(query), Some(mapped_headers), Some(cookies), Some(body)) =
+            (path, query, mapped_headers, cookies, body)
+        else {
+            return Err(Unmappable::waiting());
+        };
+        let path_and_query = match query {
             Some(query) if !query.is_empty() => format!("{path}?{query}"),
             _ => path,
-        };
-        let mapped_headers = self.fields(headers, Fields::Request)?;
-        let cookies = self.cookies(headers)?;
-        let body = match body {
-            Some(body) if !self.keeps_patch() => Some(translate(body, &self.request_programs(headers)?, None)?),
-            _ => None,
         };
         if let Some(mapped) = mapped_headers {
             *headers = mapped;
@@ -318,16 +357,17 @@ impl Translation {
                     Some(_) => Some(&mut prepare),
                     None => None,
                 };
-                Some(translate(body, &programs, prepare)?)
+                ready(translate(body, &programs, prepare, self.known()).map(Some))?
             }
-            None => None,
+            None => Some(None),
         };
         let status = StatusCode::from_u16(code).map_err(|_| Unmappable::new(format!("{code} is no status")))?;
         let relinked = self.relinked(headers, &mut missed)?;
-        if let Some(mapped) = self
-            .fields(relinked.as_ref().unwrap_or(headers), Fields::Response)?
-            .or(relinked)
-        {
+        let mapped = ready(self.fields(relinked.as_ref().unwrap_or(headers), Fields::Response))?;
+        let (Some(mapped), Some(body)) = (mapped, body) else {
+            return Err(Unmappable::waiting());
+        };
+        if let Some(mapped) = mapped.or(relinked) {
             *headers = mapped;
         }
         Ok(MappedResponse { status, body, missed })
@@ -335,7 +375,7 @@ impl Translation {
 
     /// Translates a request's body, and tells what each step did.
     pub fn explain_request(&self, headers: &HeaderMap, body: &Document) -> Result<Vec<ExplainedStage>, Unmappable> {
-        explain(body, &self.request_programs(headers)?, None)
+        explain(body, &self.request_programs(headers)?, None, self.known())
     }
 
     /// Translates a response's body, and tells what each step did.
@@ -348,7 +388,7 @@ impl Translation {
         let (code, programs) = self.response_programs(status, headers, true)?;
         let mut missed = Missed::default();
         let mut prepare = |stage: usize, body: &Document| self.prepared(stage, code >= 400, body, &mut missed);
-        explain(body, &programs, Some(&mut prepare))
+        explain(body, &programs, Some(&mut prepare), self.known())
     }
 
     /// What turns the body of a request into the upstream's, step by step.
@@ -678,7 +718,11 @@ impl Translation {
                 return Err(Unmappable::new("the operation is not mapped"));
             };
             let programs = &self.stages[*index].0.programs;
-            values = programs.run(program(own), *way, &values).map_err(|fault| {
+            let run = programs.run(program(own), *way, &values, self.known());
+            if is_waiting(self.known()) {
+                return Err(Unmappable::waiting());
+            }
+            values = run.map_err(|fault| {
                 let step = self.stages[*index].0.place(fault.step);
                 let mut tokens = fault.tokens;
                 for (index, way) in legs[..position].iter().rev() {
@@ -691,6 +735,10 @@ impl Translation {
             })?;
         }
         Ok(values)
+    }
+
+    fn known(&self) -> Option<&dyn Answers> {
+        self.answers.as_deref()
     }
 
     /// The mappings in the order in which a message passes them, by position, and the way through each.
@@ -854,16 +902,18 @@ fn explain(
     body: &Document,
     programs: &[Running<'_>],
     mut prepare: Option<&mut Prepare<'_>>,
+    answers: Option<&dyn Answers>,
 ) -> Result<Vec<ExplainedStage>, Unmappable> {
     let mut stages: Vec<ExplainedStage> = Vec::with_capacity(programs.len());
     for (index, (step, program, way)) in programs.iter().enumerate() {
         let before = stages.last().map_or(body, |stage| &stage.document);
         let edited = prepared(&mut prepare, programs, index, before)?;
         let before = edited.as_ref().unwrap_or(before);
-        let (document, effects) = step
-            .programs
-            .explain(*program, *way, before)
-            .map_err(|fault| sent_as(fault, &programs[..=index]))?;
+        let explained = step.programs.explain(*program, *way, before, answers);
+        if is_waiting(answers) {
+            return Err(Unmappable::waiting());
+        }
+        let (document, effects) = explained.map_err(|fault| sent_as(fault, &programs[..=index]))?;
         stages.push(ExplainedStage {
             file: step.file.clone(),
             way: *way,
@@ -880,6 +930,7 @@ pub(super) fn translate(
     body: impl Borrow<Document>,
     programs: &[Running<'_>],
     mut prepare: Option<&mut Prepare<'_>>,
+    answers: Option<&dyn Answers>,
 ) -> Result<Document, Unmappable> {
     let mut given = Some(body);
     let mut made: Option<Document> = None;
@@ -895,7 +946,11 @@ pub(super) fn translate(
             edited
         } else {
             let before = edited.as_ref().unwrap_or(before);
-            let translated = step.programs.run(*program, *way, before);
+            let translated = step.programs.run(*program, *way, before, answers);
+            // Not even a fault means anything: it may be one of a key that is not known.
+            if is_waiting(answers) {
+                return Err(Unmappable::waiting());
+            }
             Some(translated.map_err(|fault| sent_as(fault, &programs[..=index]))?)
         };
         if next.is_some() {
@@ -905,6 +960,19 @@ pub(super) fn translate(
     }
     made.or(given.map(|body| body.borrow().clone()))
         .ok_or_else(|| Unmappable::new("nothing is left of the body"))
+}
+
+fn is_waiting(answers: Option<&dyn Answers>) -> bool {
+    answers.is_some_and(Answers::is_waiting)
+}
+
+/// A part of a message; `None` while it waits for keys.
+fn ready<T>(part: Result<T, Unmappable>) -> Result<Option<T>, Unmappable> {
+    match part {
+        Ok(part) => Ok(Some(part)),
+        Err(unmappable) if unmappable.is_waiting => Ok(None),
+        Err(unmappable) => Err(unmappable),
+    }
 }
 
 /// A fault of the last of some programs in the words of the message as it was sent: those before it are followed

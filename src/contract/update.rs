@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
+use super::lookup::{Answers, Lookup};
 use super::openapi::OpenApi;
 use super::operation::{Operation, StatusKey};
 use super::spec::{Direction, WithoutTag};
@@ -54,6 +55,8 @@ pub struct Update {
     version: Arc<str>,
     /// What of a document that was read is sent.
     projection: Projection,
+    /// What is known of keys; `None` where nobody is asked.
+    answers: Option<Arc<dyn Answers>>,
 }
 
 /// Why an update cannot be made.
@@ -85,6 +88,9 @@ pub enum UpdateFault {
         /// Where in the patch.
         pointer: String,
     },
+    /// Nothing is wrong yet: there are keys that its `Answers` do not know so far.
+    #[error("there are keys that were not looked up")]
+    Waiting,
     /// What the caller wants cannot be said in the upstream's version.
     #[error("{detail}")]
     Unmappable {
@@ -170,7 +176,22 @@ impl Update {
             version: document.version.clone(),
             upstream,
             projection,
+            answers: None,
         }))
+    }
+
+    /// What its mappings ask of other systems.
+    pub fn lookups(&self) -> impl Iterator<Item = &Arc<Lookup>> {
+        self.stages.iter().flat_map(|(step, ..)| &step.lookups)
+    }
+
+    /// The same with what is known of keys.
+    #[must_use]
+    pub fn knowing(&self, answers: Arc<dyn Answers>) -> Self {
+        Self {
+            answers: Some(answers),
+            ..self.clone()
+        }
     }
 
     /// What is done where the upstream gives no strong `ETag`.
@@ -217,13 +238,16 @@ impl Update {
         } else {
             patch::apply_merge(Some(&seen), &patch)
         };
-        let mine = self
-            .sent(&document(&wanted)?)
-            .map_err(|unmappable| UpdateFault::Unmappable {
+        let mine = self.sent(&document(&wanted)?).map_err(|unmappable| {
+            if unmappable.is_waiting {
+                return UpdateFault::Waiting;
+            }
+            UpdateFault::Unmappable {
                 detail: unmappable.detail,
                 pointer: unmappable.pointer,
                 step: unmappable.step,
-            })?;
+            }
+        })?;
         let theirs = Tree::of(current.root());
         let merged = merge::merge(&Tree::of(base.root()), &Tree::of(mine.root()), &theirs, &self.keyed);
         self.difference(&theirs, &merged)
@@ -258,7 +282,7 @@ impl Update {
         let back: Vec<Running<'_>> = back
             .map(|(step, program, way)| (&**step, *program, way.opposite()))
             .collect();
-        translate(current, &back, None).map_err(|mut unmappable| {
+        translate(current, &back, None, self.answers.as_deref()).map_err(|mut unmappable| {
             if let Ok(pointer) = Pointer::parse(&unmappable.pointer) {
                 let mut tokens = pointer.tokens().to_vec();
                 for (step, program, way) in &back {
@@ -274,12 +298,15 @@ impl Update {
     fn sent(&self, document: &Document) -> Result<Document, Unmappable> {
         let stages = self.stages.iter();
         let stages: Vec<Running<'_>> = stages.map(|(step, program, way)| (&**step, *program, *way)).collect();
-        translate(document, &stages, None)
+        translate(document, &stages, None, self.answers.as_deref())
     }
 }
 
 impl UpdateFault {
     fn current(unmappable: Unmappable) -> Self {
+        if unmappable.is_waiting {
+            return Self::Waiting;
+        }
         Self::Current {
             detail: unmappable.detail,
             pointer: unmappable.pointer,

@@ -11,6 +11,7 @@ use super::{Handling, Next, Policy, Request, Response, map::Target};
 use crate::{
     contract::{Update, rewrite_links},
     exchange::{Attempt, Exchange},
+    lookup::Resolver,
     problem::Refusal,
     upstream::{Outbound, Upstream, headers},
 };
@@ -42,8 +43,12 @@ impl Forward {
 
     /// Updates keep what their caller cannot see; `limit` bounds, in bytes, what is read for that.
     #[must_use]
-    pub fn updating(mut self, update: Option<Arc<Update>>, limit: u64) -> Self {
-        self.updater = update.map(|update| Updater { update, limit });
+    pub(crate) fn updating(mut self, update: Option<Arc<Update>>, limit: u64, resolver: &Arc<Resolver>) -> Self {
+        self.updater = update.map(|update| Updater {
+            update,
+            limit,
+            resolver: resolver.clone(),
+        });
         self
     }
 
@@ -66,8 +71,8 @@ impl Forward {
     pub(crate) async fn send(
         &self,
         outbound: Outbound,
-        trace: impl Fn(u64) -> Option<HeaderValue>,
-        note: impl Fn(Attempt),
+        trace: impl Fn(u64) -> Option<HeaderValue> + Sync,
+        note: impl Fn(Attempt) + Sync,
     ) -> Result<Response, Refusal> {
         match &self.updater {
             // In a box of its own: all other requests would carry its size about.

@@ -15,10 +15,12 @@ use super::{
 use crate::{
     body::Body,
     contract::{Mark, Missed, Operation, Translation},
-    exchange::Exchange,
+    exchange::{Attempt, Exchange},
     json::Document,
+    lookup::{Asker, Resolver},
     problem::Refusal,
     telemetry::ValidationMetrics,
+    upstream::Upstream,
 };
 
 /// Path and query at the upstream, below the API's prefix there; in the request's extensions where they were mapped.
@@ -35,20 +37,23 @@ pub struct Map {
     /// The same operation in the upstream's version: what is sent must conform to it.
     operation: Arc<Operation>,
     version: Arc<str>,
-    upstream: Arc<str>,
+    upstream: Arc<Upstream>,
     limit: u64,
     metrics: ValidationMetrics,
+    /// Answers what the mappings ask.
+    resolver: Arc<Resolver>,
 }
 
 impl Map {
     /// `version` is the upstream's; `limit` bounds, in bytes, the answers that are read.
-    pub fn new(
+    pub(crate) fn new(
         translation: Arc<Translation>,
         operation: Arc<Operation>,
         version: Arc<str>,
-        upstream: Arc<str>,
+        upstream: Arc<Upstream>,
         limit: u64,
         metrics: ValidationMetrics,
+        resolver: Arc<Resolver>,
     ) -> Self {
         Self {
             translation,
@@ -57,10 +62,11 @@ impl Map {
             upstream,
             limit,
             metrics,
+            resolver,
         }
     }
 
-    fn request(&self, mut request: Request) -> Result<Request, Refusal> {
+    async fn request(&self, mut request: Request, asker: &Asker<'_>) -> Result<Request, Refusal> {
         let exchange = Exchange::of(&request).cloned();
         let mark = self.translation.mark();
         if let Some(exchange) = &exchange {
@@ -79,24 +85,32 @@ impl Map {
             *request.body_mut() = Body::empty();
         }
         let query = request.uri().query().map(str::to_owned);
-        let mapped = self
-            .translation
-            .request_of(path_values, query.as_deref(), request.headers_mut(), document)
-            .map_err(|unmappable| {
-                self.metrics.request_unmappable();
-                if unmappable.is_malformed {
-                    return Refusal::Malformed {
-                        detail: unmappable.detail,
-                        pointer: Some(unmappable.pointer),
-                    };
-                }
-                Refusal::Unmappable {
-                    version: self.version.clone(),
+        let mut headers = std::mem::take(request.headers_mut());
+        let mapped = if self.translation.lookups().next().is_none() {
+            self.translation
+                .request_of(path_values, query.as_deref(), &mut headers, document)
+        } else {
+            let translate = |translation: &Translation| {
+                translation.request(path_values, query.as_deref(), &mut headers, document.as_deref())
+            };
+            self.resolver.translate(&self.translation, asker, translate).await?
+        };
+        let mapped = mapped.map_err(|unmappable| {
+            self.metrics.request_unmappable();
+            if unmappable.is_malformed {
+                return Refusal::Malformed {
                     detail: unmappable.detail,
-                    pointer: unmappable.pointer,
-                    step: unmappable.step,
-                }
-            })?;
+                    pointer: Some(unmappable.pointer),
+                };
+            }
+            Refusal::Unmappable {
+                version: self.version.clone(),
+                detail: unmappable.detail,
+                pointer: unmappable.pointer,
+                step: unmappable.step,
+            }
+        })?;
+        *request.headers_mut() = headers;
         *request.method_mut() = mapped.method;
         request.extensions_mut().insert(Target(mapped.path_and_query));
         if let Some(document) = mapped.body {
@@ -134,7 +148,19 @@ impl Policy for Map {
 
     fn handle<'a>(&'a self, request: Request, next: Next<'a>) -> Handling<'a> {
         Box::pin(async move {
-            let request = self.request(request)?;
+            let exchange = Exchange::of(&request).cloned();
+            let exchange = exchange.as_deref();
+            let asker = Asker {
+                correlation: exchange.map_or("", |exchange| &exchange.correlation),
+                patience: self.upstream.spec().timeouts.total.0,
+                trace: &|span| exchange.map(|exchange| exchange.trace.traceparent(span)),
+                note: &|attempt: Attempt| {
+                    if let Some(exchange) = exchange {
+                        exchange.trail().attempts.push(attempt);
+                    }
+                },
+            };
+            let request = self.request(request, &asker).await?;
             // A merged update is translated to its end where it is sent.
             let response = next.run(request).await.inspect_err(|refusal| match refusal {
                 Refusal::Unmappable { .. } | Refusal::MappingInvalid { .. } => self.metrics.request_unmappable(),
@@ -148,9 +174,16 @@ impl Policy for Map {
             let bytes = body
                 .buffer(self.limit)
                 .await
-                .map_err(|error| withheld(&self.upstream, error.to_string()))?;
-            let (response, missed) = answer(&self.translation, &self.upstream, parts, bytes)
-                .inspect_err(|_| self.metrics.response_unmappable())?;
+                .map_err(|error| withheld(&self.upstream.name, error.to_string()))?;
+            let (response, missed) = answer(
+                &self.translation,
+                &self.upstream.name,
+                parts,
+                bytes,
+                (&self.resolver, &asker),
+            )
+            .await
+            .inspect_err(|_| self.metrics.response_unmappable())?;
             self.metrics.missed(missed.links, missed.places);
             Ok(response)
         })
@@ -158,11 +191,12 @@ impl Policy for Map {
 }
 
 /// Maps an upstream's complete answer to the caller's version, and says what of it has no counterpart there.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     translation: &Translation,
     upstream: &Arc<str>,
     mut parts: Parts,
     bytes: Bytes,
+    (resolver, asker): (&Arc<Resolver>, &Asker<'_>),
 ) -> Result<(Response, Missed), Refusal> {
     let mark = translation.mark();
     let is_digested =
@@ -182,25 +216,35 @@ pub(crate) fn answer(
     } else {
         Some(parse(upstream, parts.status, &parts.headers, bytes)?)
     };
-    let mapped = translation
-        .response_of(parts.status, &mut parts.headers, document)
-        .map_err(|unmappable| {
-            let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
-            let detail = format!("its {} answer cannot be translated", parts.status.as_u16());
-            // What concerns the message and no value in it, anyone may know.
-            let is_plain = unmappable.step.is_none() && unmappable.pointer.is_empty();
-            Refusal::UpstreamUnmappable {
-                upstream: upstream.clone(),
-                detail: if is_plain {
-                    format!("{detail}: {}", unmappable.detail)
-                } else {
-                    detail
-                },
-                pointer: at,
-                step: unmappable.step,
-                cause: unmappable.detail,
-            }
-        })?;
+    let status = parts.status;
+    let mapped = if translation.lookups().next().is_none() {
+        translation.response_of(status, &mut parts.headers, document)
+    } else {
+        let translate = |translation: &Translation| translation.response(status, &mut parts.headers, document.as_ref());
+        let asked = resolver.translate(translation, asker, translate).await;
+        // The upstream has acted: the caller must not take this for a request that never came there.
+        asked.map_err(|refusal| {
+            let detail = format!("its {} answer cannot be translated: {refusal}", status.as_u16());
+            withheld(upstream, detail)
+        })?
+    };
+    let mapped = mapped.map_err(|unmappable| {
+        let at = translation.caller_place(parts.status, &parts.headers, &unmappable.pointer);
+        let detail = format!("its {} answer cannot be translated", parts.status.as_u16());
+        // What concerns the message and no value in it, anyone may know.
+        let is_plain = unmappable.step.is_none() && unmappable.pointer.is_empty();
+        Refusal::UpstreamUnmappable {
+            upstream: upstream.clone(),
+            detail: if is_plain {
+                format!("{detail}: {}", unmappable.detail)
+            } else {
+                detail
+            },
+            pointer: at,
+            step: unmappable.step,
+            cause: unmappable.detail,
+        }
+    })?;
     parts.status = mapped.status;
     parts.extensions.insert(Translated(mark.clone()));
     let Some(document) = mapped.body else {

@@ -23,6 +23,7 @@ use crate::{
     body::Body,
     contract::Mark,
     exchange::Attempt,
+    lookup::Asker,
     policy::map,
     problem::{Refusal, UpstreamCause},
     shared::Shared,
@@ -71,16 +72,6 @@ impl Gateway {
             .and_then(|snapshot| snapshot.route(&message.api, &message.operation, &message.version))
             .and_then(|route| route.delivery.as_ref())
             .filter(|route| route.upstream.name == upstream.name);
-        let outbound = match route {
-            // Sent as it is, it would erase what its caller could not see.
-            None if translated(message).is_some_and(Mark::is_merged) => Err(renew::UNMERGED.to_owned()),
-            None => Ok(outbound),
-            Some(route) => renew::renew(route, outbound, translated(message)),
-        };
-        let outbound = match outbound {
-            Ok(outbound) => outbound,
-            Err(note) => return Delivery::NotSent(note),
-        };
         let trace = self
             .shared
             .traces
@@ -90,12 +81,28 @@ impl Gateway {
         let started = Instant::now();
         let traceparent = |span| trace.as_ref().map(|trace| trace.traceparent(span));
         let note = |attempt| attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
+        let asker = Asker {
+            correlation: &message.correlation,
+            patience: upstream.spec().timeouts.total.0,
+            trace: &traceparent,
+            note: &note,
+        };
+        let outbound = match route {
+            // Sent as it is, it would erase what its caller could not see.
+            None if translated(message).is_some_and(Mark::is_merged) => Err(renew::UNMERGED.to_owned()),
+            None => Ok(outbound),
+            Some(route) => renew::renew(route, outbound, translated(message), &asker).await,
+        };
+        let outbound = match outbound {
+            Ok(outbound) => outbound,
+            Err(note) => return Delivery::NotSent(note),
+        };
         let sent = match route {
             Some(route) => route.forward.send(outbound, traceparent, note).await,
             None => upstream.send(outbound, traceparent, note).await,
         };
         let delivery = match sent {
-            Ok(response) => self.answered(message, response).await,
+            Ok(response) => self.answered(message, response, &asker).await,
             Err(refusal) => failed(&refusal),
         };
         if let (Some(traces), Some(trace)) = (&self.shared.traces, trace) {
@@ -105,7 +112,7 @@ impl Gateway {
         delivery
     }
 
-    async fn answered(&self, message: &NewMessage, response: Response<Body>) -> Delivery {
+    async fn answered(&self, message: &NewMessage, response: Response<Body>, asker: &Asker<'_>) -> Delivery {
         let (mut parts, body) = response.into_parts();
         headers::from_upstream(&mut parts.headers);
         let retry_after = retry_after(&parts.headers);
@@ -120,7 +127,7 @@ impl Gateway {
             Ok(bytes) => bytes,
             Err(error) => return Delivery::Broken(error.to_string()),
         };
-        match mapped(delivery, parts, bytes) {
+        match mapped(delivery, parts, bytes, asker).await {
             Ok(response) => Delivery::Answer { response, retry_after },
             Err(note) if status.is_success() => Delivery::Withheld {
                 status: status.as_u16(),
@@ -175,10 +182,11 @@ impl Courier for Gateway {
 }
 
 /// The answer in the caller's words. An answer in no words the caller knows is not kept.
-fn mapped(
+async fn mapped(
     route: Option<&DeliveryRoute>,
     mut parts: http::response::Parts,
     bytes: Bytes,
+    asker: &Asker<'_>,
 ) -> Result<StoredResponse, String> {
     let Some(route) = route else {
         return Err("the policies do not offer this operation any more".to_owned());
@@ -187,9 +195,16 @@ fn mapped(
     let response = match &route.translation {
         None => Response::from_parts(parts, Body::from(bytes)),
         Some(translation) => {
-            map::answer(translation, &route.upstream.name, parts, bytes)
-                .map_err(|refusal| refusal.to_string())?
-                .0
+            map::answer(
+                translation,
+                &route.upstream.name,
+                parts,
+                bytes,
+                (&route.resolver, asker),
+            )
+            .await
+            .map_err(|refusal| refusal.to_string())?
+            .0
         }
     };
     let headers = response.headers().iter().filter(|(name, _)| is_kept(name));

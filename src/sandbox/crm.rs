@@ -1,8 +1,13 @@
-//! The service desk: cases and what was said.
+//! The service desk: cases and what was said, and the numbers that customers had before there was an ERP.
 
 use serde_json::{Value, json};
 
 use super::backend::{Call, Reply, System};
+
+/// Accounts of customers 10001 to 10999 exist.
+const CUSTOMERS: std::ops::RangeInclusive<u32> = 10_001..=10_999;
+/// What a customer's former number is more than the ERP's.
+const FORMER: u32 = 690_000;
 
 #[derive(Default)]
 pub(super) struct Crm {
@@ -26,6 +31,19 @@ impl System for Crm {
                 found.map_or_else(|| Reply::not_found("such case"), |case| Reply::ok(case.clone()))
             }
             ("POST", ["cases", id, "notes"]) => self.note(id, call),
+            ("GET", ["accounts"]) => {
+                let wanted = call
+                    .query
+                    .get("formerNumber")
+                    .and_then(|number| number.parse::<u32>().ok());
+                let number = wanted.and_then(|number| number.checked_sub(FORMER));
+                let found: Vec<Value> = number.and_then(account).into_iter().collect();
+                Reply::ok(json!({ "accounts": found }))
+            }
+            ("GET", ["accounts", number]) => {
+                let found = number.parse().ok().and_then(account);
+                found.map_or_else(|| Reply::not_found("such account"), Reply::ok)
+            }
             _ => Reply::not_found("such resource in the CRM"),
         }
     }
@@ -55,4 +73,10 @@ impl Crm {
         let order = case["orderNumber"].as_str().unwrap_or_default().to_owned();
         Reply::done(201, case.clone(), "addNote", order)
     }
+}
+
+fn account(number: u32) -> Option<Value> {
+    CUSTOMERS
+        .contains(&number)
+        .then(|| json!({ "customerNumber": number.to_string(), "formerNumber": format!("{:0>10}", number + FORMER) }))
 }

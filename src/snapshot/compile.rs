@@ -17,8 +17,9 @@ use crate::{
         self, ApiSpec, AuthenticateSpec, Diagnostic, Loaded, LookupSpec, MappingsSpec, Policies, Severity, SourceFile,
         Sources, Spanned, StateSpec,
     },
-    contract::{Candidate, Contract, ContractVersion, Operation, Standing, Surroundings, check},
+    contract::{self, Candidate, Contract, ContractVersion, Operation, Standing, Surroundings, check},
     lifecycle::{Fields, Life},
+    lookup::{Bound, Resolver},
     pipeline::{self, Compiling},
     policy::{
         authenticate::{Authenticate, ChannelTable},
@@ -52,6 +53,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         router: Router::default(),
         by_name: HashMap::new(),
         versions: Vec::new(),
+        resolver: Arc::default(),
     };
     compiler.compile(&policies);
     let Compiler {
@@ -94,6 +96,7 @@ fn lookup<'a>(
     target: &Arc<ContractVersion>,
     life: &Life,
     operation: &Operation,
+    resolver: &Arc<Resolver>,
 ) -> Result<Option<Lookup>, (&'a Spanned<LookupSpec>, String)> {
     let fallback = spec.fallback.as_ref();
     let Some(lookup) = fallback.and_then(|fallback| fallback.lookup.get(&*operation.id)) else {
@@ -108,7 +111,8 @@ fn lookup<'a>(
         let translation = contract.translation(&asked.id, &life.version, &target.version)?;
         let translation = Some(Arc::new(translation)).filter(|translation| !translation.is_identity());
         let operations = (asked, find(&operation.id)?);
-        Lookup::compile(&lookup.value, operations, translation, &spec.upstream.path, spec.body.0)
+        let place = (spec.upstream.path.as_str(), spec.body.0);
+        Lookup::compile(&lookup.value, operations, translation, place, resolver.clone())
     };
     compile().map(Some).map_err(|message| (lookup, message))
 }
@@ -195,6 +199,8 @@ struct Compiler<'a> {
     router: Router,
     by_name: HashMap<RouteName, Arc<Route>>,
     versions: Vec<ApiVersions>,
+    /// Answers what mappings ask.
+    resolver: Arc<Resolver>,
 }
 
 impl Compiler<'_> {
@@ -204,10 +210,58 @@ impl Compiler<'_> {
             Ok(channels) => Arc::new(channels),
             Err(mistakes) => return self.diagnostics.extend(mistakes),
         };
+        self.resolver = Arc::new(self.resolver(policies));
         for api in &policies.apis {
             self.api(policies, api, &channels);
         }
         self.status(policies, &channels);
+    }
+
+    /// Finds whom the mappings of all contracts ask.
+    fn resolver(&mut self, policies: &Policies) -> Resolver {
+        let mut resolver = Resolver {
+            bound: HashMap::new(),
+            lookups: self.shared.lookups.clone(),
+        };
+        let (contracts, candidates) = (self.contracts, self.candidates);
+        let candidates = candidates.values().map(|candidate| &candidate.contract);
+        for lookup in contracts.values().chain(candidates).flat_map(Contract::lookups) {
+            match self.bound(policies, lookup) {
+                Ok(Some(bound)) => drop(resolver.bound.insert(lookup.name.clone(), bound)),
+                Ok(None) => {}
+                // A live mapping and its candidate make the same mistake in files of their own.
+                Err(mistake) => self.wrong(mistake),
+            }
+        }
+        resolver
+    }
+
+    /// Whom a lookup asks; `None` where that has mistakes of its own, which are told there.
+    fn bound(&self, policies: &Policies, lookup: &contract::Lookup) -> Result<Option<Bound>, Diagnostic> {
+        let Some(api) = policies.apis.iter().find(|api| *api.spec.name.value == *lookup.api) else {
+            let known = nearest(policies.apis.iter().map(|api| &api.spec.name.value), "APIs");
+            let mistake = lookup.api_mistake(format!("there is no Api named `{}`", lookup.api));
+            return Err(mistake.help(known));
+        };
+        let (Some(contract), Some(spoken)) = (&api.spec.contract, &api.spec.upstream.version) else {
+            let mistake = lookup.api_mistake(format!("API `{}` has no contract", lookup.api));
+            return Err(mistake.help("name one with a contract: what is asked and answered is checked against it"));
+        };
+        let version = self.contracts.get(&contract.value);
+        let version = version.and_then(|contract| contract.version(&spoken.value));
+        let upstream = self.upstreams.get(&api.spec.upstream.name.value);
+        let (Some(version), Some(upstream)) = (version, upstream) else {
+            return Ok(None);
+        };
+        let question = version.question(lookup)?;
+        let metrics = self.shared.metrics.lookup(&lookup.api, &lookup.operation);
+        let base = api.spec.upstream.path.as_str();
+        Ok(Some(Bound::new(
+            lookup,
+            question,
+            (upstream, &version.version, base),
+            metrics,
+        )))
     }
 
     fn api(&mut self, policies: &Policies, api: &Loaded<ApiSpec>, channels: &Arc<ChannelTable>) {
@@ -363,6 +417,7 @@ impl Compiler<'_> {
             prefix: prefix.clone(),
             channels: channels.clone(),
             shared: self.shared,
+            resolver: self.resolver.clone(),
             trying: None,
         };
         if let Some(plan) = plan {
@@ -381,7 +436,7 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let lookup = match lookup(&api.spec, contract, target, life, operation) {
+        let lookup = match lookup(&api.spec, contract, target, life, operation, &self.resolver) {
             Ok(lookup) => lookup,
             Err((lookup, message)) => {
                 self.wrong(at(&api.file, lookup, message));
@@ -409,6 +464,7 @@ impl Compiler<'_> {
                 forward: pipeline::forward(&compiling),
                 lookup,
                 limit: api.spec.body.0,
+                resolver: self.resolver.clone(),
                 former: former(contract, &compiling, target),
                 spoken: Some(target.version.clone()),
             }),
@@ -458,6 +514,7 @@ impl Compiler<'_> {
             prefix: prefix.clone(),
             channels: channels.clone(),
             shared: self.shared,
+            resolver: self.resolver.clone(),
             trying: None,
         };
         let steps = match pipeline::steps(&compiling) {
@@ -537,7 +594,7 @@ fn former(
     contract: &Contract,
     compiling: &Compiling<'_>,
     target: &ContractVersion,
-) -> Vec<(Arc<str>, Arc<crate::contract::Translation>)> {
+) -> Vec<(Arc<str>, Arc<contract::Translation>)> {
     let Some(operation) = compiling.operation.as_ref().filter(|_| compiling.is_queueable()) else {
         return Vec::new();
     };

@@ -1,6 +1,7 @@
 //! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
 
 mod checks;
+mod lookups;
 mod traffic;
 mod trial;
 
@@ -22,11 +23,13 @@ use prometheus_client::{
 
 pub use self::{
     checks::{ChannelChecks, Direction},
+    lookups::LookupMetrics,
     traffic::VersionCalls,
     trial::TrialMetrics,
 };
 use self::{
     checks::{Checks, VersionChecks},
+    lookups::Keys,
     traffic::{Traffic, VersionTraffic},
     trial::Candidates,
 };
@@ -112,6 +115,7 @@ struct Inner {
     traffic: Traffic,
     checks: Checks,
     candidates: Candidates,
+    keys: Keys,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
     queue_health: Family<StateLabels, Gauge>,
@@ -143,6 +147,7 @@ impl Default for Metrics {
             traffic: Traffic::default(),
             checks: Checks::default(),
             candidates: Candidates::default(),
+            keys: Keys::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
             queue_health: Family::default(),
@@ -185,6 +190,7 @@ impl Inner {
         self.traffic.register(registry);
         self.checks.register(registry);
         self.candidates.register(registry);
+        self.keys.register(registry);
         registry.register(
             "queue_waiting",
             "Messages that wait for delivery",
@@ -294,6 +300,11 @@ impl Metrics {
     /// What came of the messages of an API that were held against its contract, by version and channel.
     pub fn checks(&self, api: &str) -> Vec<ChannelChecks> {
         self.0.checks.of(api)
+    }
+
+    /// The series of what mappings ask of an operation.
+    pub fn lookup(&self, api: &str, operation: &str) -> LookupMetrics {
+        self.0.keys.of(api, operation)
     }
 
     /// The series of one API's contract version; channels have numbers below `channels`.

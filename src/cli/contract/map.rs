@@ -1,10 +1,12 @@
 //! `crossdock contract map`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -14,7 +16,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use crate::{
     cli::{complain, diagnosed, say},
     config::read_contracts,
-    contract::{Contract, Direction, Effect, ExplainedStage, Operation, RequestFault, Translation},
+    contract::{
+        Answer, Answers, Contract, Direction, Effect, ExplainedStage, Lookup, Operation, RequestFault, Translation,
+    },
     json::{Document, SIZE_LIMIT},
     problem::Violation,
 };
@@ -36,6 +40,11 @@ pub(super) struct MapArgs {
     /// Media type of the document.
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
     media_type: String,
+    /// What other systems answer where the mappings look keys up: a JSON file such as
+    /// `{"crm-customers.findCustomer.erpNumber": {"10001": "C-17", "10002": null}}`, with null for a key that has no
+    /// counterpart.
+    #[arg(long, value_name = "FILE")]
+    lookup: Option<PathBuf>,
     /// Show what each step did.
     #[arg(long)]
     explain: bool,
@@ -56,6 +65,8 @@ pub(super) fn run(contracts: &Path, args: &MapArgs) -> anyhow::Result<ExitCode> 
     let translation = contract
         .translation(&args.operation, caller, upstream)
         .map_err(|wrong| anyhow!(wrong))?;
+    let recorded = Arc::new(Recorded::read(args.lookup.as_deref(), &contract)?);
+    let translation = translation.knowing(recorded.clone());
     let (before, stages, after) = match args.response {
         None => {
             let before = request_violations(translation.caller(), &headers, &document);
@@ -71,6 +82,12 @@ pub(super) fn run(contracts: &Path, args: &MapArgs) -> anyhow::Result<ExitCode> 
     complain_of(&args.from, &before);
     let stages = match stages {
         Ok(stages) => stages,
+        Err(unmappable) if unmappable.is_waiting => {
+            for line in recorded.missing() {
+                complain(&line);
+            }
+            return Ok(ExitCode::FAILURE);
+        }
         Err(unmappable) => {
             let by = unmappable.step.iter().map(|step| format!(", by {step}"));
             complain(&format!("cannot be translated: {unmappable}{}", by.collect::<String>()));
@@ -132,6 +149,72 @@ fn load(contracts: &Path, name: &str) -> anyhow::Result<Option<Contract>> {
             complain(&diagnosed(&mistakes));
             Ok(None)
         }
+    }
+}
+
+/// What other systems answer, as somebody wrote it down.
+#[derive(Debug, Default)]
+struct Recorded {
+    file: Option<PathBuf>,
+    answers: BTreeMap<String, BTreeMap<String, Option<String>>>,
+    /// What is not in the file: who is asked, and for which key.
+    missing: Mutex<BTreeSet<(Arc<str>, String)>>,
+}
+
+impl Recorded {
+    fn read(file: Option<&Path>, contract: &Contract) -> anyhow::Result<Self> {
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
+        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let answers: BTreeMap<String, BTreeMap<String, Option<String>>> =
+            serde_json::from_str(&text).with_context(|| format!("{} holds no recorded answers", file.display()))?;
+        let known: BTreeSet<&str> = contract.lookups().map(|lookup| &*lookup.label).collect();
+        if let Some(unknown) = answers.keys().find(|label| !known.contains(label.as_str())) {
+            let known: Vec<_> = known.into_iter().collect();
+            bail!(
+                "{}: no mapping asks `{unknown}`; what is asked is {}",
+                file.display(),
+                if known.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            );
+        }
+        Ok(Self {
+            file: Some(file.to_owned()),
+            answers,
+            missing: Mutex::default(),
+        })
+    }
+
+    /// What would have to be known, a line each.
+    fn missing(&self) -> Vec<String> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = missing.iter().map(|(label, key)| match &self.file {
+            Some(file) => format!("{} does not say what {label} answers for `{key}`", file.display()),
+            None => format!("{label} is asked for `{key}`: write its answer into a file, and name that by --lookup"),
+        });
+        lines.collect()
+    }
+}
+
+impl Answers for Recorded {
+    fn answer(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer> {
+        match self.answers.get(&*lookup.label).and_then(|known| known.get(key)) {
+            Some(Some(other)) => Some(Answer::Key(other.as_str().into())),
+            Some(None) => Some(Answer::Nothing),
+            None => {
+                let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+                missing.insert((lookup.label.clone(), key.to_owned()));
+                None
+            }
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 

@@ -9,6 +9,7 @@ use jsonschema::Validator;
 
 use super::generate::Generator;
 use super::sample::Sample;
+use super::stand_in::StandIn;
 use super::wire;
 use crate::contract::openapi::{PARAMETERS, push_token};
 use crate::contract::operation::StatusKey;
@@ -38,6 +39,7 @@ pub(super) struct Lens<'c> {
     back: Leg,
     /// The single steps of a longer way.
     steps: Vec<Leg>,
+    stand_in: Arc<StandIn>,
 }
 
 /// A body on its way through one translation.
@@ -66,6 +68,7 @@ enum Kind {
 impl Lens<'_> {
     /// Through the production engine, to the target version.
     pub(super) fn map(&self, body: &Document) -> Result<Document, Unmappable> {
+        self.stand_in.forget();
         self.there.map(body)
     }
 
@@ -205,14 +208,15 @@ fn is_left_to(operation: &Operation, code: u16, key: StatusKey) -> bool {
 
 fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: &str) -> Option<Lens<'c>> {
     let (mut legs, mut schemas, mut status) = (Vec::new(), Vec::new(), kind);
+    let (from, to) = (*way.first()?, *way.last()?);
+    let stand_in = Arc::new(StandIn::new(contract, from, to));
     schemas.push(schema(contract, way[0], id, kind, media)?);
     for pair in way.windows(2) {
-        let leg = leg(contract, id, pair[0], pair[1], status, media)?;
+        let leg = leg(contract, id, (pair[0], pair[1]), status, media, &stand_in)?;
         status = leg.arrives(status);
         schemas.push(schema(contract, pair[1], id, status, media)?);
         legs.push(leg);
     }
-    let (from, to) = (*way.first()?, *way.last()?);
     if let Kind::Parameters(place) = kind {
         // Where no version has any, there is nothing to see.
         let has_any = |version: &ContractVersion| {
@@ -223,12 +227,12 @@ fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: 
             return None;
         }
     }
-    let there = leg(contract, id, from, to, kind, media)?;
+    let there = leg(contract, id, (from, to), kind, media, &stand_in)?;
     // A patch is applied in the caller's version; what it makes is drawn as the document it changes.
     if matches!(kind, Kind::Request) && there.translation.keeps_patch() {
         return None;
     }
-    let back = leg(contract, id, to, from, status, media)?;
+    let back = leg(contract, id, (to, from), status, media, &stand_in)?;
     let (source, target) = (&*contract.versions[from], &*contract.versions[to]);
     let used = match kind {
         Kind::Request => format!("request of {id}"),
@@ -248,6 +252,7 @@ fn lens<'c>(contract: &'c Contract, id: &str, way: &[usize], kind: Kind, media: 
         there,
         back,
         steps: legs,
+        stand_in,
     })
 }
 
@@ -313,26 +318,34 @@ impl Leg {
     }
 }
 
-fn leg(contract: &Contract, id: &str, from: usize, to: usize, kind: Kind, media: &str) -> Option<Leg> {
+fn leg(
+    contract: &Contract,
+    id: &str,
+    (from, to): (usize, usize),
+    kind: Kind,
+    media: &str,
+    stand_in: &Arc<StandIn>,
+) -> Option<Leg> {
     let name = |index: usize| &*contract.versions[index].version;
     let mut headers = HeaderMap::new();
     if !media.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).ok()?);
     }
+    let knowing = |translation: Translation| translation.knowing(stand_in.clone());
     let (translation, part) = match kind {
         Kind::Request => {
-            let translation = contract.translation(id, name(from), name(to)).ok()?.of_bodies();
+            let translation = knowing(contract.translation(id, name(from), name(to)).ok()?.of_bodies());
             let values = path_values(&contract.versions[from], &translation);
             (translation, Part::Request(values))
         }
         Kind::Parameters(place) => {
-            let translation = contract.translation(id, name(from), name(to)).ok()?;
+            let translation = knowing(contract.translation(id, name(from), name(to)).ok()?);
             let values = path_values(&contract.versions[from], &translation);
             (translation, Part::Parameters(place, values))
         }
         // An answer goes from the upstream to the caller.
         Kind::Response(code) => {
-            let translation = contract.translation(id, name(to), name(from)).ok()?.of_bodies();
+            let translation = knowing(contract.translation(id, name(to), name(from)).ok()?.of_bodies());
             (translation, Part::Response(StatusCode::from_u16(code).ok()?))
         }
     };

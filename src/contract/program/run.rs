@@ -5,6 +5,7 @@ mod lists;
 use std::borrow::Cow;
 
 use super::super::convert::{Change, Plain};
+use super::super::lookup::Answers;
 use super::super::spec::{Agree, DecimalForm, Direction, More, Nothing};
 use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
 use super::{Choice, Computed, Effect, Fault, Outward, Place, Program, Programs};
@@ -19,6 +20,8 @@ const UNNAMED: u16 = u16::MAX;
 pub(super) struct Run<'a> {
     programs: &'a Programs,
     way: Direction,
+    /// What is known of keys.
+    answers: Option<&'a dyn Answers>,
     out: Builder,
     /// Values that were picked up, of all objects that are under way, the innermost last.
     slots: Vec<Option<Value<'a>>>,
@@ -53,6 +56,7 @@ struct Scope<'s, 'a> {
     object: Value<'a>,
     program: &'a Program,
     plan: &'a Plan,
+    answers: Option<&'a dyn Answers>,
     /// Where its values begin among the slots.
     slots: usize,
     /// Where its values begin among the parts.
@@ -61,10 +65,16 @@ struct Scope<'s, 'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(programs: &'a Programs, way: Direction, document: &Document) -> Self {
+    pub(super) fn new(
+        programs: &'a Programs,
+        way: Direction,
+        document: &Document,
+        answers: Option<&'a dyn Answers>,
+    ) -> Self {
         Self {
             programs,
             way,
+            answers,
             out: Builder::like(document),
             slots: Vec::with_capacity(64),
             actions: Vec::with_capacity(64),
@@ -145,6 +155,7 @@ impl<'a> Run<'a> {
             object,
             program,
             plan,
+            answers: self.answers,
             slots,
             parts,
             around,
@@ -529,7 +540,8 @@ impl<'a> Run<'a> {
             self.out.null();
             return Ok(());
         }
-        let changed = change.plain(value).map_err(|detail| Fault::at(value, detail))?;
+        let changed = change.plain(value, self.answers);
+        let changed = changed.map_err(|detail| Fault::at(value, detail))?;
         changed.write(&mut self.out);
         Ok(())
     }
@@ -649,7 +661,9 @@ fn older_text<'s>(scope: &'s Scope<'s, '_>, way: Direction, from: &'s Outward) -
     let value = find(&step.from)?;
     let inner = &from.path[step.to.len()..];
     match &step.change {
-        change if change.is_plain() && inner.is_empty() => change.plain(value).ok().map(Plain::into_text),
+        change if change.is_plain() && inner.is_empty() => {
+            change.plain(value, scope.answers).ok().map(Plain::into_text)
+        }
         _ => inner
             .iter()
             .try_fold(value, |value, name| value.get(name))

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Spanned;
+use crate::config::{Spanned, Time};
 
 /// One step. Paths are names with dots between them: `shipTo.address.city`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub enum OpSpec {
     Each(EachSpec),
     /// Replaces codes by a table.
     Table(TableSpec),
-    /// Turns one system's key into another's, by a table of any length.
+    /// Turns one system's key into another's, by a table of any length, or by asking a system that knows both.
     Lookup(LookupSpec),
     /// A number becomes decimal text, exactly; on the way back the text becomes a number.
     Decimal(DecimalSpec),
@@ -234,7 +234,8 @@ pub struct TableSpec {
     pub miss_down: BTreeMap<String, Option<String>>,
 }
 
-/// `lookup: { from: sku, to: itemCode, table: sku, missUp: { 'MISC': GENERIC } }`
+/// `lookup: { from: sku, to: itemCode, table: sku, missUp: { 'MISC': GENERIC } }`, or with `up` and `down` in place of
+/// `table`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LookupSpec {
@@ -247,14 +248,58 @@ pub struct LookupSpec {
     /// The field in the newer version.
     #[serde(default)]
     pub to: Option<String>,
-    /// Name of the table.
-    pub table: String,
-    /// Older keys without a row, and the newer key they become; `~` refuses them. `*` is any other.
+    /// Name of the table, where the keys stand in a file.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// What is asked for the newer key of an older one.
+    #[serde(default)]
+    pub up: Option<Box<LookupBySpec>>,
+    /// What is asked for the older key of a newer one.
+    #[serde(default)]
+    pub down: Option<Box<LookupBySpec>>,
+    /// Older keys without a counterpart, and the newer key they become; `~` refuses them. `*` is any other.
     #[serde(default)]
     pub miss_up: BTreeMap<String, Option<String>>,
-    /// Newer keys without a row, or with several, and the older key they become; `~` refuses them. `*` is any other.
+    /// Newer keys without a counterpart, or with several, and the older key they become; `~` refuses them. `*` is any
+    /// other.
     #[serde(default)]
     pub miss_down: BTreeMap<String, Option<String>>,
+}
+
+/// An operation that is asked for a key's counterpart:
+/// `{ api: crm-customers, operation: findCustomer, parameter: erpNumber, take: /id }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LookupBySpec {
+    /// The API whose upstream is asked, in the contract version that it speaks, and with the credentials, time limits
+    /// and breaker of that upstream.
+    #[schemars(with = "String")]
+    pub api: Spanned<String>,
+    /// The operation, by its `operationId`. It is GET.
+    #[schemars(with = "String")]
+    pub operation: Spanned<String>,
+    /// The parameter that takes the key, in its path or query. No other is required.
+    #[schemars(with = "String")]
+    pub parameter: Spanned<String>,
+    /// Where the counterpart stands in its answer (200): a JSON Pointer, to text or a whole number.
+    #[schemars(with = "String")]
+    pub take: Spanned<String>,
+    /// How long a counterpart is kept.
+    #[serde(default = "LookupBySpec::default_keep")]
+    pub keep: Time,
+    /// How long it is kept that there is none (404, or nothing at `take`).
+    #[serde(default = "LookupBySpec::default_keep_misses")]
+    pub keep_misses: Time,
+}
+
+impl LookupBySpec {
+    fn default_keep() -> Time {
+        Time(std::time::Duration::from_mins(10))
+    }
+
+    fn default_keep_misses() -> Time {
+        Time(std::time::Duration::from_mins(1))
+    }
 }
 
 /// `decimal: { from: total, to: total.amount, scale: 2, pad: true }`

@@ -7,18 +7,19 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use crate::contract::arithmetic::Ratio;
-use crate::contract::book::SHORT;
+use crate::contract::book::{Book, SHORT};
 use crate::contract::check::ends as ends_of;
-use crate::contract::compile::{Compiler, Type, path};
-use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, Keys, Naming, Pair, YesNo};
-use crate::contract::openapi::{OpenApi, list};
+use crate::contract::compile::{Compiler, Type, path, place};
+use crate::contract::convert::{Change, Codes, DateChange, GroupedBy, Grouping, KeySource, Keys, Naming, Pair, YesNo};
+use crate::contract::lookup::{Field, Lookup};
+use crate::contract::openapi::{OpenApi, PARAMETERS, list};
 use crate::contract::program::Path;
 use crate::contract::spec::{
-    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, LookupSpec, Others,
-    PivotSpec, SideSpec, TableSpec, WrapSpec,
+    BoolSpec, DateSpec, DecimalForm, DecimalSpec, Direction, Factor, GroupSpec, ListForm, ListSpec, LookupBySpec,
+    LookupSpec, Others, PivotSpec, SideSpec, TableSpec, WrapSpec,
 };
 use crate::expression::{Environment, Expression};
-use crate::json::MemberName;
+use crate::json::{MemberName, Pointer};
 
 /// Both ends of a step that names them by `path`, or by `from` and `to`.
 pub(super) fn ends(
@@ -225,12 +226,47 @@ pub(super) fn table(
     Some((Change::Table(Arc::new(up)), Change::Table(Arc::new(down))))
 }
 
-/// A table of any length. Codes of schemas are not held against it: it has keys, not codes.
-pub(super) fn lookup(compiler: &mut Compiler<'_>, op: &LookupSpec, at: (u32, u32)) -> Option<(Change, Change)> {
-    let Some(book) = compiler.books.get(&op.table).cloned() else {
+/// A table of any length, or operations that are asked. Codes of schemas are not held against it: it has keys, not codes.
+pub(super) fn lookup(
+    compiler: &mut Compiler<'_>,
+    subject: &Type<'_>,
+    op: &LookupSpec,
+    ends: Option<&(Path, Path)>,
+    at: (u32, u32),
+) -> Option<(Change, Change)> {
+    let side = |source, misses: &BTreeMap<String, Option<String>>| {
+        let mut rows = BTreeMap::new();
+        for (key, to) in misses.iter().filter(|(key, _)| *key != "*") {
+            rows.insert(key.as_str().into(), to.as_deref().map(Into::into));
+        }
+        let otherwise = misses.get("*").and_then(|to| to.as_deref().map(Into::into));
+        Change::Lookup(Arc::new(Keys {
+            source,
+            chosen: Codes { rows, otherwise },
+        }))
+    };
+    let (up, down) = match &op.table {
+        Some(_) if op.up.is_some() || op.down.is_some() => {
+            let help = "keep `table`, or `up` and `down`";
+            compiler.mistake(at, "this lookup names a table and an operation", help);
+            return None;
+        }
+        Some(table) => {
+            let book = book(compiler, op, table, at)?;
+            let source = |way| KeySource::Book(book.clone(), way);
+            (source(Direction::Up), source(Direction::Down))
+        }
+        None => asked(compiler, subject, op, ends?, at)?,
+    };
+    Some((side(up, &op.miss_up), side(down, &op.miss_down)))
+}
+
+/// The table in a file that a lookup names.
+fn book(compiler: &mut Compiler<'_>, op: &LookupSpec, table: &str, at: (u32, u32)) -> Option<Arc<Book>> {
+    let Some(book) = compiler.books.get(table).cloned() else {
         let spec = compiler.spec;
-        let (message, help) = if spec.tables.contains_key(&op.table) {
-            let message = format!("table `{}` lies in no file", op.table);
+        let (message, help) = if spec.tables.contains_key(table) {
+            let message = format!("table `{table}` lies in no file");
             (
                 message,
                 "write `table` instead of `lookup`, or give it a `file`".to_owned(),
@@ -238,7 +274,7 @@ pub(super) fn lookup(compiler: &mut Compiler<'_>, op: &LookupSpec, at: (u32, u32
         } else {
             let known = list(compiler.books.keys().map(String::as_str));
             (
-                format!("there is no table `{}`", op.table),
+                format!("there is no table `{table}`"),
                 format!("tables in files are {known}"),
             )
         };
@@ -250,28 +286,83 @@ pub(super) fn lookup(compiler: &mut Compiler<'_>, op: &LookupSpec, at: (u32, u32
         .ambiguous()
         .find(|newer| !is_chosen(newer) && !op.miss_down.contains_key("*"))
     {
-        let message = format!(
-            "in table `{}` several keys become `{newer}`, so there is no inverse",
-            op.table
-        );
+        let message = format!("in table `{table}` several keys become `{newer}`, so there is no inverse");
         let help = format!(
             "choose what it becomes on the way back: `missDown: {{ {newer}: … }}`, or refuse all such: `missDown: {{ '*': ~ }}`"
         );
         compiler.mistake(at, message, help);
     }
-    let side = |way, misses: &BTreeMap<String, Option<String>>| {
-        let mut rows = BTreeMap::new();
-        for (key, to) in misses.iter().filter(|(key, _)| *key != "*") {
-            rows.insert(key.as_str().into(), to.as_deref().map(Into::into));
+    Some(book)
+}
+
+/// The operations that a lookup asks on either way. Whether there are such, only the policies tell.
+fn asked(
+    compiler: &mut Compiler<'_>,
+    subject: &Type<'_>,
+    op: &LookupSpec,
+    (from, to): &(Path, Path),
+    at: (u32, u32),
+) -> Option<(KeySource, KeySource)> {
+    if op.up.is_none() && op.down.is_none() {
+        let help =
+            "name a `table`, or the operations that are asked: `up: { api: …, operation: …, parameter: …, take: … }`";
+        compiler.mistake(at, "this lookup says neither where keys stand nor who is asked", help);
+        return None;
+    }
+    let sides = [
+        (compiler.older.document, subject.older, from, &op.miss_up),
+        (compiler.newer.document, subject.newer, to, &op.miss_down),
+    ];
+    let schemas = sides.map(|(document, schema, path, _)| {
+        let field = document.find(schema, path)?;
+        document
+            .items(&field)
+            .map_or(Some(field), |items| document.resolve(&items))
+    });
+    // Parameters are text on their way, whatever they are.
+    let is_wire = subject.older.starts_with(&format!("/{PARAMETERS}"));
+    for ((document, _, path, _), schema) in sides.iter().zip(&schemas).filter(|_| !is_wire) {
+        let types = schema.as_ref().map(|schema| document.types(schema)).unwrap_or_default();
+        if let Some(other) = types.iter().find(|name| *name != "string") {
+            let message = format!(
+                "`{}` of version {} may be of type {other}, and a lookup takes text",
+                path.join("."),
+                document.version
+            );
+            compiler.mistake(at, message, "describe the key as text in both versions");
+            return None;
         }
-        let otherwise = misses.get("*").and_then(|to| to.as_deref().map(Into::into));
-        Change::Lookup(Arc::new(Keys {
-            book: book.clone(),
-            way,
-            chosen: Codes { rows, otherwise },
-        }))
+    }
+    let field = Arc::new(Field {
+        versions: [compiler.older.document, compiler.newer.document].map(|document| document.version.clone()),
+        chosen: sides.map(|(.., misses)| misses.keys().cloned().collect()),
+        schemas,
+    });
+    let mut source = |spec: Option<&LookupBySpec>, misses: &BTreeMap<_, _>, way, [key, miss]: [&str; 2]| {
+        let Some(spec) = spec else {
+            if !misses.contains_key("*") {
+                let message = format!("this lookup says nothing of the way {key}");
+                let help = format!(
+                    "name the operation that is asked: `{key}: {{ … }}`, or say what becomes of all keys: `{miss}: {{ '*': ~ }}` refuses them"
+                );
+                compiler.mistake(at, message, help);
+            }
+            return KeySource::Nobody;
+        };
+        if let Err(wrong) = Pointer::parse(&spec.take.value) {
+            compiler.mistake(
+                place(&spec.take),
+                wrong,
+                "write where the key stands in the answer: `take: /id`",
+            );
+        }
+        let lookup = Arc::new(Lookup::new(spec, compiler.file, (&field, way)));
+        compiler.lookups.push(lookup.clone());
+        KeySource::Operation(lookup)
     };
-    Some((side(Direction::Up, &op.miss_up), side(Direction::Down, &op.miss_down)))
+    let up = source(op.up.as_deref(), &op.miss_up, Direction::Up, ["up", "missUp"]);
+    let down = source(op.down.as_deref(), &op.miss_down, Direction::Down, ["down", "missDown"]);
+    Some((up, down))
 }
 
 pub(super) fn yes_no(compiler: &mut Compiler<'_>, op: &BoolSpec, at: (u32, u32)) -> (Change, Change) {

@@ -11,9 +11,13 @@ use crate::{
     contract::{Update, UpdateFault, Updated},
     exchange::Attempt,
     json::Document,
+    lookup::{Asker, Resolver},
     policy::validate::is_json,
     problem::{Refusal, UpstreamCause},
-    upstream::{Outbound, Upstream, headers::IDEMPOTENCY_KEY},
+    upstream::{
+        Outbound, Upstream,
+        headers::{IDEMPOTENCY_KEY, X_CORRELATION_ID},
+    },
 };
 
 /// How often an update is begun anew because something else was faster.
@@ -24,6 +28,8 @@ pub(super) struct Updater {
     pub(super) update: Arc<Update>,
     /// Bounds, in bytes, what is read.
     pub(super) limit: u64,
+    /// Answers what the mappings ask.
+    pub(super) resolver: Arc<Resolver>,
 }
 
 /// What stands at the upstream.
@@ -42,8 +48,8 @@ impl Updater {
         &self,
         upstream: &Upstream,
         outbound: Outbound,
-        trace: impl Fn(u64) -> Option<HeaderValue>,
-        note: impl Fn(Attempt),
+        trace: impl Fn(u64) -> Option<HeaderValue> + Sync,
+        note: impl Fn(Attempt) + Sync,
     ) -> Result<Response<Body>, Refusal> {
         let Outbound {
             method,
@@ -62,6 +68,16 @@ impl Updater {
             detail: format!("the body is not JSON: {error}"),
             pointer: None,
         })?;
+        let correlation = asked
+            .headers
+            .get(X_CORRELATION_ID)
+            .and_then(|value| value.to_str().ok());
+        let behalf = Asker {
+            correlation: correlation.unwrap_or_default(),
+            patience: upstream.spec().timeouts.total.0,
+            trace: &trace,
+            note: &note,
+        };
         let condition = asked.headers.get(header::IF_MATCH).cloned();
         for _ in 0..RACES {
             let current = self.read(upstream, &asked, &trace, &note).await?;
@@ -85,7 +101,7 @@ impl Updater {
                 let detail = "it gives no strong ETag, so that an update could erase what somebody else changes";
                 return Err(invalid(upstream, detail.to_owned()));
             }
-            let updated = self.updated(upstream, &asked, &mine, &current)?;
+            let updated = self.updated(upstream, &asked, (&mine, &current), &behalf).await?;
             let mut next = asked.with(updated);
             match tag {
                 Some(tag) => next.headers.insert(header::IF_MATCH, tag),
@@ -187,21 +203,23 @@ impl Updater {
     }
 
     /// What is sent: conforming to the upstream's version, or nothing is.
-    fn updated(
+    async fn updated(
         &self,
         upstream: &Upstream,
         asked: &Asked,
-        mine: &Document,
-        current: &Document,
+        (mine, current): (&Document, &Document),
+        behalf: &Asker<'_>,
     ) -> Result<Updated, Refusal> {
-        let updated = if self.update.is_patch() {
-            self.update.patched(mine, &asked.headers, current)
-        } else {
-            self.update.merged(mine, current).map(|body| Updated {
+        let make = |update: &Update| {
+            if update.is_patch() {
+                return update.patched(mine, &asked.headers, current);
+            }
+            update.merged(mine, current).map(|body| Updated {
                 body,
                 content_type: asked.content_type(),
             })
         };
+        let updated = self.resolver.update(&self.update, behalf, make).await?;
         let updated = updated.map_err(|fault| self.refusal(upstream, fault))?;
         self.check(&updated)?;
         Ok(updated)
@@ -228,6 +246,8 @@ impl Updater {
                 step,
                 cause: detail,
             },
+            // Who asks has waited for all of them.
+            UpdateFault::Waiting => Refusal::Internal,
             UpdateFault::Malformed { detail, pointer } => Refusal::Malformed {
                 detail,
                 pointer: Some(pointer),

@@ -17,6 +17,7 @@ use crate::{
         Seen, Trial,
         compare::{self, Difference, pattern},
     },
+    lookup::Resolver,
     policy::{Handling, Next, Policy, Request, buffer::Payload, validate::OwnAnswer},
     problem::Violation,
 };
@@ -45,6 +46,8 @@ pub(crate) struct Shadow {
     /// From 0 to 1.
     pub(crate) sample: f64,
     pub(crate) shadows: Arc<Shadows>,
+    /// Answers what mappings ask, as far as that is known.
+    pub(crate) resolver: Arc<Resolver>,
 }
 
 /// Stands behind the translation, and keeps what the upstream answers.
@@ -64,6 +67,7 @@ struct Answer {
 struct Job {
     trial: Arc<Trial>,
     pair: Arc<Pair>,
+    resolver: Arc<Resolver>,
     path_values: Vec<String>,
     query: Option<String>,
     headers: HeaderMap,
@@ -93,7 +97,10 @@ impl Shadows {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut receiver) = receiver else { return };
         while let Some(job) = receiver.recv().await {
-            job.trial.compared(job.compare());
+            match job.compare() {
+                Some(seen) => job.trial.compared(seen),
+                None => job.trial.dropped(),
+            }
             // Deliveries and reloads run here as well.
             tokio::task::yield_now().await;
         }
@@ -121,6 +128,7 @@ impl Policy for Shadow {
         let mut job = Job {
             trial: self.trial.clone(),
             pair: self.pair.clone(),
+            resolver: self.resolver.clone(),
             path_values: path_values.unwrap_or_default(),
             query: request.uri().query().map(str::to_owned),
             headers: request.headers().clone(),
@@ -170,8 +178,9 @@ impl Policy for Tap {
 }
 
 impl Job {
-    /// In what the candidate's translations differ from the live ones.
-    fn compare(&self) -> Vec<Seen> {
+    /// In what the candidate's translations differ from the live ones; `None` where one of them asks for a key that
+    /// is not known: what is tried calls nobody.
+    fn compare(&self) -> Option<Vec<Seen>> {
         let mut seen: BTreeSet<Seen> = BTreeSet::new();
         let mut note = |direction, differences: Vec<Difference>| {
             seen.extend(differences.into_iter().map(|difference| Seen {
@@ -181,14 +190,22 @@ impl Job {
                 difference,
             }));
         };
-        note("request", self.request());
+        let knowing = |translation: &Arc<Translation>| Arc::new(self.resolver.knowing(translation));
+        let pair = Pair {
+            live: knowing(&self.pair.live),
+            candidate: knowing(&self.pair.candidate),
+            caller: self.pair.caller.clone(),
+            upstream: self.pair.upstream.clone(),
+            version: self.pair.version.clone(),
+        };
+        note("request", self.request(&pair)?);
         if let Some(answer) = &self.answer {
-            note("response", self.pair.response(answer));
+            note("response", pair.response(answer)?);
         }
-        seen.into_iter().collect()
+        Some(seen.into_iter().collect())
     }
 
-    fn request(&self) -> Vec<Difference> {
+    fn request(&self, pair: &Pair) -> Option<Vec<Difference>> {
         let translate = |translation: &Translation| {
             let mut headers = self.headers.clone();
             let mapped = translation.request(
@@ -199,8 +216,8 @@ impl Job {
             );
             mapped.map(|mapped| (mapped, headers))
         };
-        let live = translate(&self.pair.live);
-        let candidate = translate(&self.pair.candidate);
+        let live = translate(&pair.live);
+        let candidate = translate(&pair.candidate);
         let ((live, live_headers), (candidate, candidate_headers)) = match both(live, candidate) {
             Ok(both) => both,
             Err(differences) => return differences,
@@ -224,21 +241,21 @@ impl Job {
             }
         }
         if let Some(body) = &candidate.body {
-            found.extend(invalid(self.pair.upstream.check_request_body(body)));
+            found.extend(invalid(pair.upstream.check_request_body(body)));
         }
-        found
+        Some(found)
     }
 }
 
 impl Pair {
-    fn response(&self, answer: &Answer) -> Vec<Difference> {
+    fn response(&self, answer: &Answer) -> Option<Vec<Difference>> {
         let document = if answer.bytes.is_empty() {
             None
         } else {
             // An answer that is not JSON is translated by neither.
             match Document::parse(answer.bytes.clone()) {
                 Ok(document) => Some(document),
-                Err(_) => return Vec::new(),
+                Err(_) => return Some(Vec::new()),
             }
         };
         let translate = |translation: &Translation| {
@@ -264,17 +281,18 @@ impl Pair {
             .into_iter()
             .filter(|violation| !known.contains(violation));
         found.extend(invalid(fresh.collect()));
-        found
+        Some(found)
     }
 }
 
-/// Both results, or the difference that only one of them is any.
-fn both<T>(live: Result<T, Unmappable>, candidate: Result<T, Unmappable>) -> Result<(T, T), Vec<Difference>> {
+/// Both results, or the difference that only one of them is any; `None` where one waits for a key.
+fn both<T>(live: Result<T, Unmappable>, candidate: Result<T, Unmappable>) -> Result<(T, T), Option<Vec<Difference>>> {
     match (live, candidate) {
         (Ok(live), Ok(candidate)) => Ok((live, candidate)),
-        (Err(_), Err(_)) => Err(Vec::new()),
-        (Ok(_), Err(unmappable)) => Err(vec![Difference::new(pattern(&unmappable.pointer), "unmappable")]),
-        (Err(unmappable), Ok(_)) => Err(vec![Difference::new(pattern(&unmappable.pointer), "mappable")]),
+        (Err(waiting), _) | (_, Err(waiting)) if waiting.is_waiting => Err(None),
+        (Err(_), Err(_)) => Err(Some(Vec::new())),
+        (Ok(_), Err(unmappable)) => Err(Some(vec![Difference::new(pattern(&unmappable.pointer), "unmappable")])),
+        (Err(unmappable), Ok(_)) => Err(Some(vec![Difference::new(pattern(&unmappable.pointer), "mappable")])),
     }
 }
 

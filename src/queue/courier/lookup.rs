@@ -11,6 +11,7 @@ use crate::{
     config::LookupSpec,
     contract::{Operation, Translation},
     json::{Document, Pointer, Value},
+    lookup::{Asker, Resolver},
     policy::map,
     queue::{NewMessage, StoredResponse, delivery::LookedUp},
     upstream::{Outbound, Upstream, headers},
@@ -32,6 +33,8 @@ pub(crate) struct Lookup {
     found: Option<Pointer>,
     pub(crate) settle: Duration,
     limit: u64,
+    /// Answers what the mappings of the answer ask.
+    resolver: Arc<Resolver>,
 }
 
 /// Where a value stands in a message.
@@ -47,8 +50,8 @@ impl Lookup {
         spec: &LookupSpec,
         (asked, sent): (Arc<Operation>, Arc<Operation>),
         translation: Option<Arc<Translation>>,
-        base: &str,
-        limit: u64,
+        (base, limit): (&str, u64),
+        resolver: Arc<Resolver>,
     ) -> Result<Self, String> {
         if asked.method != Method::GET {
             return Err(format!(
@@ -84,6 +87,7 @@ impl Lookup {
             found: found.map_err(|_| "`found` is no JSON Pointer".to_owned())?,
             settle: spec.settle.0,
             limit,
+            resolver,
         })
     }
 
@@ -104,12 +108,12 @@ impl Lookup {
             body: Body::from(bytes::Bytes::new()),
         };
         match upstream.send(outbound, |_| None, |_| {}).await {
-            Ok(response) => self.understand(upstream, response).await,
+            Ok(response) => self.understand(upstream, message, response).await,
             Err(refusal) => LookedUp::Failed(refusal.to_string()),
         }
     }
 
-    async fn understand(&self, upstream: &Upstream, response: http::Response<Body>) -> LookedUp {
+    async fn understand(&self, upstream: &Upstream, message: &NewMessage, response: http::Response<Body>) -> LookedUp {
         let (mut parts, body) = response.into_parts();
         match parts.status {
             StatusCode::NOT_FOUND | StatusCode::GONE => return LookedUp::NotFound,
@@ -132,11 +136,19 @@ impl Lookup {
         }
         let response = match &self.translation {
             None => http::Response::from_parts(parts, Body::from(bytes)),
-            Some(translation) => match map::answer(translation, &upstream.name, parts, bytes) {
-                Ok((response, _)) => response,
-                // It was done all the same; what it says is in no words the caller knows.
-                Err(refusal) => return LookedUp::Found(note(&refusal.to_string())),
-            },
+            Some(translation) => {
+                let asker = Asker {
+                    correlation: &message.correlation,
+                    patience: upstream.spec().timeouts.total.0,
+                    trace: &|_| None,
+                    note: &|_| {},
+                };
+                match map::answer(translation, &upstream.name, parts, bytes, (&self.resolver, &asker)).await {
+                    Ok((response, _)) => response,
+                    // It was done all the same; what it says is in no words the caller knows.
+                    Err(refusal) => return LookedUp::Found(note(&refusal.to_string())),
+                }
+            }
         };
         let headers = response.headers().iter().filter(|(name, _)| is_kept(name));
         LookedUp::Found(StoredResponse {

@@ -7,7 +7,14 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
-use crate::{body::Body, contract::Mark, json::Document, snapshot::DeliveryRoute, upstream::Outbound};
+use crate::{
+    body::Body,
+    contract::{Mark, Translation},
+    json::Document,
+    lookup::Asker,
+    snapshot::DeliveryRoute,
+    upstream::Outbound,
+};
 
 /// Why an update is not sent that would be another one than was accepted.
 pub(super) const UNMERGED: &str =
@@ -17,7 +24,12 @@ pub(super) const UNMERGED: &str =
 ///
 /// The same version's request goes out as it was stored, whatever became of the mappings: it conformed to that version
 /// when it was accepted.
-pub(super) fn renew(route: &DeliveryRoute, outbound: Outbound, translated: Option<&str>) -> Result<Outbound, String> {
+pub(super) async fn renew(
+    route: &DeliveryRoute,
+    outbound: Outbound,
+    translated: Option<&str>,
+    asker: &Asker<'_>,
+) -> Result<Outbound, String> {
     if translated.is_some_and(Mark::is_merged) && !route.forward.merges() {
         return Err(UNMERGED.to_owned());
     }
@@ -53,8 +65,13 @@ pub(super) fn renew(route: &DeliveryRoute, outbound: Outbound, translated: Optio
     let is_translated = !bytes.is_empty() && !route.forward.keeps_patch();
     let document = is_translated.then(|| Document::parse(bytes.clone())).transpose();
     let document = document.map_err(|error| refused(error.to_string()))?;
-    let mapped = translation
-        .request(&values, query, &mut headers, document.as_ref())
+    let mapped = route
+        .resolver
+        .translate(&translation, asker, |translation: &Translation| {
+            translation.request(&values, query, &mut headers, document.as_ref())
+        })
+        .await
+        .map_err(|refusal| refused(refusal.to_string()))?
         .map_err(|unmappable| refused(unmappable.to_string()))?;
     let bytes = match mapped.body {
         None => bytes,

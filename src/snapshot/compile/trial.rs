@@ -156,6 +156,7 @@ impl<'c> Compiler<'c> {
             prefix: compiling.prefix.clone(),
             channels: compiling.channels.clone(),
             shared: self.shared,
+            resolver: self.resolver.clone(),
             trying: None,
         };
         let route = Arc::new(Route {
@@ -174,6 +175,7 @@ impl<'c> Compiler<'c> {
                 // What is in doubt is sent again under its key, or parked.
                 lookup: None,
                 limit: compiling.spec.body.0,
+                resolver: self.resolver.clone(),
                 former: super::former(plan.contract, &candidate, &plan.target),
                 spoken: Some(plan.target.version.clone()),
             }),
@@ -219,6 +221,7 @@ impl<'c> Compiler<'c> {
             pair: Arc::new(pair),
             sample: plan.spec.sample.map_or(SAMPLE, |sample| sample.0),
             shadows: self.shared.shadows.clone(),
+            resolver: self.resolver.clone(),
         })))
     }
 }
