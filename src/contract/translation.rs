@@ -165,7 +165,7 @@ impl fmt::Display for StepPlace {
 
 impl Step {
     /// A place in this mapping.
-    pub(super) fn place(&self, step: Option<(u32, u32)>) -> Box<StepPlace> {
+    pub(super) fn place(&self, step: Option<(u32, u32)>) -> StepPlace {
         let name = |(line, column): (u32, u32)| {
             let text = self.file.text.lines().nth(line.saturating_sub(1) as usize)?;
             let before = text.char_indices().nth(column.saturating_sub(1) as usize)?.0;
@@ -173,10 +173,10 @@ impl Step {
             let name: String = from.chars().take_while(char::is_ascii_alphanumeric).collect();
             Some((line, column, name))
         };
-        Box::new(StepPlace {
+        StepPlace {
             file: self.file.path.clone(),
             step: step.and_then(name),
-        })
+        }
     }
 }
 
@@ -203,9 +203,9 @@ impl Unmappable {
     }
 
     /// The same as the fault of a step.
-    pub(super) fn by(self, step: Box<StepPlace>) -> Self {
+    pub(super) fn by(self, step: StepPlace) -> Self {
         Self {
-            step: Some(step),
+            step: Some(Box::new(step)),
             ..self
         }
     }

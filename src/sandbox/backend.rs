@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Largest body, in bytes.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 16 << 20;
 /// Entries a ledger keeps. A sandbox that did more forgets none silently: it refuses.
 const LEDGER: usize = 200_000;
 /// How late a slow back end answers, where nothing else is said.

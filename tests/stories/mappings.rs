@@ -246,6 +246,10 @@ async fn an_order_of_many_thousand_lines_takes_a_few_times_its_size_in_memory() 
         let api = folder.join("policies/apis/erp-orders.yaml");
         let text = std::fs::read_to_string(&api).unwrap();
         std::fs::write(api, text + "\nbody: 16MiB\n").unwrap();
+        let erp = folder.join("policies/upstreams/erp.yaml");
+        let text = std::fs::read_to_string(&erp).unwrap();
+        let patient = "response: 50s, total: 55s }";
+        std::fs::write(erp, text.replacen("response: 1s, total: 3s }", patient, 1)).unwrap();
     })
     .await;
     let token = world.token("storefront");
@@ -254,12 +258,13 @@ async fn an_order_of_many_thousand_lines_takes_a_few_times_its_size_in_memory() 
     let order = order_v1("M-2");
     let (start, rest) = order.split_once("\"lines\":[").unwrap();
     let (lines, end) = rest.split_once(']').unwrap();
-    let lines = vec![lines; 4_000_000 / lines.len()].join(",");
+    let lines = vec![lines; 7_000_000 / lines.len()].join(",");
     let order = format!("{start}\"lines\":[{lines}]{end}");
     let (size, before) = (order.len(), world.gateway_memory());
     let large = world.orders(&token, "v1", "large", order).await;
     assert_eq!(large.status, 201);
     let taken = world.gateway_memory() - before;
-    // There and back: the answer repeats all of it.
-    assert!(taken <= 8 * size, "{taken} bytes for a body of {size}");
+    // Short lines, of which each becomes twice as long in v3, and there and back: the answer repeats all of it. What the
+    // allocator has not given back yet counts, too.
+    assert!(taken <= 12 * size, "{taken} bytes for a body of {size}");
 }

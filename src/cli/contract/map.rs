@@ -89,8 +89,9 @@ pub(super) fn run(contracts: &Path, args: &MapArgs) -> anyhow::Result<ExitCode> 
             return Ok(ExitCode::FAILURE);
         }
         Err(unmappable) => {
-            let by = unmappable.step.iter().map(|step| format!(", by {step}"));
-            complain(&format!("cannot be translated: {unmappable}{}", by.collect::<String>()));
+            let by = unmappable.step.as_ref();
+            let by = by.map_or_else(String::new, |step| format!(", by {step}"));
+            complain(&format!("cannot be translated: {unmappable}{by}"));
             return Ok(ExitCode::FAILURE);
         }
     };
