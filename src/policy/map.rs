@@ -221,9 +221,9 @@ pub(crate) async fn answer(
         translation.response_of(status, &mut parts.headers, document)
     } else {
         let translate = |translation: &Translation| translation.response(status, &mut parts.headers, document.as_ref());
-        let asked = resolver.translate(translation, asker, translate).await;
+        let known = resolver.translate(translation, asker, translate).await;
         // The upstream has acted: the caller must not take this for a request that never came there.
-        asked.map_err(|refusal| {
+        known.map_err(|refusal| {
             let detail = format!("its {} answer cannot be translated: {refusal}", status.as_u16());
             withheld(upstream, detail)
         })?
