@@ -139,6 +139,7 @@ fn trim(nodes: &mut Vec<Node>) {
 impl Document {
     /// Reads one JSON text, strictly: no byte order mark, no trailing text, no duplicate names, no lone surrogates,
     /// at most [`DEPTH_LIMIT`] levels and [`SIZE_LIMIT`] bytes.
+    #[expect(clippy::needless_pass_by_value, reason = "the document keeps the bytes")]
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
         // The text is shared with whoever else holds the bytes.
         let text = ByteString::try_from(bytes.clone()).map_err(|error| {
@@ -230,7 +231,7 @@ impl<'a> Value<'a> {
     pub fn raw(self) -> &'a str {
         let node = self.node();
         if node.kind() == Kind::String {
-            &self.document.text[node.place() - 1..node.tail as usize + 1]
+            &self.document.text[node.place() - 1..=node.tail as usize]
         } else {
             self.slice()
         }
