@@ -369,7 +369,12 @@ impl Walk<'_> {
     fn arrays(&mut self, sub: &Conj, part: &Arc<str>) -> bool {
         let keywords = self.sup.keywords(part);
         let sub = &sub.only(Types::ARRAY);
-        let (least, most) = (sub.at_least(self.sub, "minItems"), sub.at_most(self.sub, "maxItems"));
+        // What has to be in a list makes it that long, too.
+        let contained = sub.parts.iter().map(|part| self.sub.keywords(part));
+        let contained = contained.filter(|keywords| keywords.contains_key("contains"));
+        let contained = contained.map(|keywords| keywords.get("minContains").and_then(count).unwrap_or(1));
+        let least = contained.max().unwrap_or(0).max(sub.at_least(self.sub, "minItems"));
+        let most = sub.at_most(self.sub, "maxItems");
         if most.is_some_and(|most| most < least) {
             return true;
         }

@@ -264,7 +264,11 @@ impl Walk<'_> {
                 let named = self.sup.keywords(part).get(keyword).and_then(Value::as_object);
                 let with = named.into_iter().flatten().flat_map(|(name, schema)| {
                     let wanted = strings(&schema["required"]);
-                    self.having(sub, name, &wanted)
+                    let single = wanted.iter().map(std::slice::from_ref);
+                    let without = [wanted.as_slice()].into_iter().chain(single);
+                    without
+                        .flat_map(|without| self.having(sub, name, without))
+                        .collect::<Vec<_>>()
                 });
                 with.collect()
             }
