@@ -11,7 +11,7 @@ use crate::{
 
 /// What a command said.
 #[derive(Debug)]
-struct Said {
+pub(crate) struct Said {
     is_well: bool,
     out: String,
     err: String,
@@ -29,7 +29,7 @@ impl From<Output> for Said {
 
 impl World {
     /// Runs `crossdock WORDS --config …` as operator jo.
-    async fn operator(&self, words: &[&str]) -> Said {
+    pub(crate) async fn operator(&self, words: &[&str]) -> Said {
         let mut command = crossdock();
         command.args(words).arg("--config").arg(self.config()).env("USER", "jo");
         tokio::task::spawn_blocking(move || command.output().unwrap().into())

@@ -191,6 +191,17 @@ async fn crash_in_the_middle_of_an_outage_loses_nothing_doubles_nothing_and_keep
     assert!(expected >= rounds * 4, "most were accepted: {expected}");
     world
         .until("everything is in the ledger", async || {
+            // Killed twice in the middle of its delivery, a message is parked, as if it had been the cause.
+            let retry = [
+                "queue",
+                "retry",
+                "--state",
+                "parked",
+                "--yes",
+                "--reason",
+                "the gateway was killed",
+            ];
+            world.operator(&retry).await;
             keys(&world).await.len() >= expected
         })
         .await;
