@@ -35,7 +35,9 @@ impl CursorKey {
 
     /// One that nobody else has, for as long as the process lives.
     fn random() -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &fresh().unwrap_or_default()))
+        // Where the system has no random bytes, a key that is hard to guess is better than one that everybody knows.
+        let secret = fresh().unwrap_or_else(|_| std::array::from_fn(|_| fastrand::u8(..)));
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
     }
 
     /// The key kept in a state folder; made on first use, readable by its owner alone.
