@@ -68,7 +68,7 @@ pub use program::Effect;
 use rules::Rules;
 pub use spec::Direction;
 use spec::MappingSpec;
-use translation::Step;
+use translation::{Chains, Step};
 pub use translation::{ExplainedStage, MappedRequest, MappedResponse, StepPlace, Translation, Unmappable};
 pub use trial::Candidate;
 pub use update::{Update, UpdateFault, Updated};
@@ -84,6 +84,7 @@ pub struct Contract {
     pub warnings: Vec<Diagnostic>,
     /// The mapping from each version to the next, where there is one.
     steps: Vec<Option<Arc<Step>>>,
+    chains: Chains,
 }
 
 /// One version of a contract.
@@ -187,6 +188,7 @@ impl Contract {
             versions,
             warnings: found,
             steps,
+            chains: Chains::default(),
         })
     }
 
@@ -233,6 +235,7 @@ impl Contract {
             operations.push(operation.clone());
         }
         let mut stages = Vec::with_capacity(way.len().saturating_sub(1));
+        let mut mappings = Vec::with_capacity(stages.capacity());
         for pair in way.windows(2) {
             let (older, direction) = if pair[0] < pair[1] {
                 (pair[0], Direction::Up)
@@ -244,6 +247,7 @@ impl Contract {
                 format!("contract {} has no mapping from {older} to {newer}", self.name)
             })?;
             stages.push((step, direction));
+            mappings.push(older);
         }
         let messages = Messages::of(&stages, operation_id);
         let update = Update::join(&stages, &operations, &self.versions[to].document, |end, id| {
@@ -254,7 +258,7 @@ impl Contract {
             (caller, upstream),
             stages.iter().map(|(step, _)| &step.digest),
         );
-        Ok(Translation {
+        let translation = Translation {
             operations,
             stages,
             update: update.map(Arc::new),
@@ -263,7 +267,10 @@ impl Contract {
             surroundings: None,
             seals: true,
             answers: None,
-        })
+            fused: Arc::default(),
+        };
+        let fused = Arc::new(self.chains.of(&translation, &mappings));
+        Ok(Translation { fused, ..translation })
     }
 }
 

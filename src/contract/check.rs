@@ -32,6 +32,8 @@ use super::spec::MappingSpec;
 use super::{Contract, openapi};
 use crate::config::SourceFile;
 use engine::{Lens, lenses};
+#[cfg(test)]
+pub(super) use generate::Generator;
 use locate::Sheet;
 pub(super) use locate::ends;
 pub use proof::{Proof, ProofFault, RECORD, files_with, is_needed, verify};

@@ -73,6 +73,8 @@ pub(super) enum Change {
     Group(Arc<Grouping>),
     /// A list of groups to a list.
     Flatten(Arc<Grouping>),
+    /// One plain value to another, and that to a third.
+    Then(Box<[Change; 2]>),
 }
 
 /// What stands for true and for false.
@@ -212,6 +214,7 @@ impl Change {
     /// means nothing.
     pub(super) fn plain<'v>(&'v self, value: Value<'v>, answers: Option<&dyn Answers>) -> Result<Plain<'v>, String> {
         let changed = match (self, value.kind()) {
+            (Self::Then(changes), _) => return changes[1].owned(&changes[0].plain(value, answers)?, answers),
             (Self::Table(codes), Kind::String) => Plain::Text(Cow::Borrowed(codes.translate(&text(value))?)),
             (Self::Lookup(keys), Kind::String) => Plain::Text(keys.translate(&text(value), answers)?),
             (Self::NumberToText { scale, pad }, Kind::Number) => {
@@ -244,8 +247,22 @@ impl Change {
         Ok(changed)
     }
 
+    /// Changes a value that was made. The result holds nothing of it.
+    fn owned<'v>(&'v self, made: &Plain<'_>, answers: Option<&dyn Answers>) -> Result<Plain<'v>, String> {
+        let mut builder = Builder::with_capacity(64, 1);
+        made.write(&mut builder);
+        let made = builder.finish().ok_or("a value larger than any that is read")?;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Ok(match self.plain(made.root(), answers)? {
+            Plain::Text(text) => Plain::Text(owned(text)),
+            Plain::Number(text) => Plain::Number(owned(text)),
+            Plain::Bool(value) => Plain::Bool(value),
+        })
+    }
+
     fn expects(&self) -> &'static str {
         match self {
+            Self::Then(changes) => changes[0].expects(),
             Self::Keep | Self::Wrap | Self::Nothing { .. } => "a value",
             Self::Single { .. }
             | Self::Together { .. }

@@ -143,6 +143,15 @@ fn sites<'s>(
 }
 
 impl Translation {
+    /// Whether anything in answers is changed before a mapping translates them.
+    pub(super) fn edits(&self, is_failure: bool) -> bool {
+        self.messages.as_ref().is_some_and(|messages| {
+            let links = messages.links.iter().any(|sites| !sites.is_empty());
+            let cursors = messages.cursors.iter().any(|sites| !sites.is_empty());
+            is_failure && messages.has_errors || links || cursors
+        })
+    }
+
     /// An answer on the upstream's side of a mapping, with its places, links and cursors as the caller gets them; `None`
     /// where it has none. The error carries a JSON Pointer.
     pub(super) fn prepared(

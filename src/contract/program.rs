@@ -6,6 +6,7 @@
 //! steps does not matter, and a step that looks outwards (`^.currency`) finds the older version's field either way.
 
 mod flow;
+mod fuse;
 mod names;
 mod plan;
 mod run;
@@ -19,6 +20,7 @@ use super::spec::{Agree, DecimalForm, Direction};
 use crate::expression::Expression;
 use crate::json::{Document, Value};
 pub(in crate::contract) use flow::{Abstract, Doubtful, Doubts, Given, Image, NUMBER, Presence, Question, excerpt};
+pub(in crate::contract) use fuse::Link;
 use plan::Plan;
 use run::Run;
 
@@ -115,6 +117,8 @@ pub(super) struct Side {
     pub(super) expressions: Vec<Expressed>,
     /// Values put where nothing stands.
     pub(super) fills: Vec<(Path, serde_json::Value, Place)>,
+    /// Names of fields that the source declares.
+    pub(super) declared: Box<[Box<str>]>,
     /// Names of fields that may be carried unchanged, sorted; `None` if the target takes any.
     pub(super) carried: Option<Box<[Box<str>]>>,
     /// The version this side leads to.
@@ -332,6 +336,24 @@ impl Program {
 }
 
 impl Side {
+    /// The step that puts what stands at a place of the older form, and the way further inwards.
+    fn mover<'s>(&'s self, older: &'s [Box<str>]) -> Option<(&'s Move, &'s [Box<str>])> {
+        let step = self.moves.iter().find(|step| older.starts_with(&step.to))?;
+        Some((step, &older[step.to.len()..]))
+    }
+
+    /// Where a value of the older form comes from, and what becomes of it if it is a plain one.
+    fn older(&self, path: &[Box<str>]) -> (Path, Change) {
+        match self.mover(path) {
+            None => (path.into(), Change::Keep),
+            Some((step, [])) if step.change.is_plain() => (step.from.clone(), step.change.clone()),
+            Some((step, inner)) => {
+                let from = step.from.iter().chain(inner);
+                (from.cloned().collect(), Change::Keep)
+            }
+        }
+    }
+
     /// Where a place of the translated document came from, as far as this type alone moved it.
     fn origin(&self, tokens: Vec<String>) -> Trace {
         let is_prefix = |path: &[Box<str>], tokens: &[String]| {

@@ -522,12 +522,14 @@ pub(super) fn sides(compiler: &Compiler<'_>, subject: &Type<'_>, steps: &Steps<'
     let (older, newer) = (compiler.older.document, compiler.newer.document);
     let mut up = Side {
         drops: losses(Direction::Up),
+        declared: declared(older, subject.older),
         carried: carried(newer, subject.newer),
         target: newer.version.clone(),
         ..Side::default()
     };
     let mut down = Side {
         drops: losses(Direction::Down),
+        declared: declared(newer, subject.newer),
         carried: carried(older, subject.older),
         target: older.version.clone(),
         ..Side::default()
@@ -630,8 +632,10 @@ fn several(steps: &Steps<'_>, up: &mut Side, down: &mut Side) {
 
 /// Names a closed object takes, sorted; `None` if it takes any.
 fn carried(document: &OpenApi, schema: &str) -> Option<Box<[Box<str>]>> {
-    document.is_closed(schema).then(|| {
-        let names = document.properties(schema).into_keys();
-        names.map(Into::into).collect()
-    })
+    document.is_closed(schema).then(|| declared(document, schema))
+}
+
+fn declared(document: &OpenApi, schema: &str) -> Box<[Box<str>]> {
+    let names = document.properties(schema).into_keys();
+    names.map(Into::into).collect()
 }

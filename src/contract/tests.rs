@@ -1,3 +1,4 @@
+mod chains;
 mod editions;
 mod guide;
 mod http_level;

@@ -1,6 +1,7 @@
 //! One operation's way from the caller's version to the upstream's, and back: whole messages, nothing by halves.
 
 mod cookies;
+mod fused;
 
 use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use super::spec::Direction;
 use super::update::{MergeStep, Update};
 use crate::config::SourceFile;
 use crate::json::{Builder, Document, Kind, MemberName, Pointer, Value};
+pub(super) use fused::{Chains, Fused};
 
 /// Everything but the unreserved characters of RFC 3986.
 pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -90,6 +92,8 @@ pub struct Translation {
     pub(super) mark: Arc<Mark>,
     /// What is known of keys; `None` where nobody is asked.
     pub(super) answers: Option<Arc<dyn Answers>>,
+    /// Chains of mappings that run as one program.
+    pub(super) fused: Arc<Fused>,
 }
 
 /// A request in the upstream's version.
@@ -305,7 +309,7 @@ impl Translation {
         let body = match body {
             Some(body) if !self.keeps_patch() => {
                 let programs = self.request_programs(headers)?;
-                ready(translate(body, &programs, None, self.known()).map(Some))?
+                ready(self.translated(body, &programs, None).map(Some))?
             }
             _ => Some(None),
         };
@@ -353,11 +357,12 @@ impl Translation {
         let body = match body {
             Some(body) => {
                 let mut prepare = |stage: usize, body: &Document| self.prepared(stage, code >= 400, body, &mut missed);
-                let prepare: Option<&mut Prepare<'_>> = match self.messages {
-                    Some(_) => Some(&mut prepare),
-                    None => None,
+                let prepare: Option<&mut Prepare<'_>> = if self.edits(code >= 400) {
+                    Some(&mut prepare)
+                } else {
+                    None
                 };
-                ready(translate(body, &programs, prepare, self.known()).map(Some))?
+                ready(self.translated(body, &programs, prepare).map(Some))?
             }
             None => Some(None),
         };
@@ -735,6 +740,21 @@ impl Translation {
             })?;
         }
         Ok(values)
+    }
+
+    /// Runs a chain at once where it can. Whatever cannot be translated so, the mappings translate one after the other,
+    /// or say what is wrong.
+    fn translated(
+        &self,
+        body: impl Borrow<Document>,
+        programs: &[Running<'_>],
+        prepare: Option<&mut Prepare<'_>>,
+    ) -> Result<Document, Unmappable> {
+        let fused = self.fused.of(programs).filter(|_| prepare.is_none());
+        match fused.and_then(|fused| fused.run_fused(body.borrow())) {
+            Some(made) => Ok(made),
+            None => translate(body, programs, prepare, self.known()),
+        }
     }
 
     fn known(&self) -> Option<&dyn Answers> {

@@ -12,7 +12,7 @@ use crate::config::{Diagnostic, Severity, SourceFile};
 pub const RECORD: &str = "checked.json";
 
 /// Another engine proves anew: this changes when the engine translates something differently, or proves by other means.
-const ENGINE: &str = "2";
+const ENGINE: &str = "3";
 
 /// What was checked, how, and with what result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -55,7 +55,7 @@ impl Sample {
     }
 
     /// Written out and read as the gateway reads a body; `None` if it would not, as beyond its limits.
-    pub(super) fn document(&self) -> Option<Document> {
+    pub(in crate::contract) fn document(&self) -> Option<Document> {
         Document::parse(Bytes::from(self.out().into_bytes())).ok()
     }
 

@@ -28,6 +28,12 @@ pub(super) struct Plan {
     pub(super) items: Option<Walk>,
     /// Nothing but an object can be translated.
     pub(super) is_busy: bool,
+    /// It was made of several: whatever is doubtful fails.
+    pub(super) is_joined: bool,
+    /// Values that are left out must be what is expected; those of joined plans.
+    pub(super) agreements: Vec<Agreement>,
+    /// Values that are made to find out whether they can be made.
+    pub(super) discarded: Vec<Producer>,
 }
 
 /// What is done with the members of an object.
@@ -55,6 +61,8 @@ pub(super) enum Action {
     Carry(Walk, Option<usize>),
     /// Steps reach into it.
     Open(Opened),
+    /// Nobody knows what would become of it.
+    Refuse,
 }
 
 /// An object that steps reach into.
@@ -66,6 +74,8 @@ pub(super) struct Opened {
     pub(super) entry: Option<usize>,
     /// Another value stands in its place: nothing may be left of it.
     pub(super) is_dissolved: bool,
+    /// The source is known to have such an object, not only what is made inside it.
+    pub(super) is_known: bool,
 }
 
 /// A member of the target that is made.
@@ -85,7 +95,7 @@ pub(super) enum Made {
 }
 
 /// Where a value comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Producer {
     pub(super) place: Place,
     pub(super) from: Origin,
@@ -93,7 +103,7 @@ pub(super) struct Producer {
     pub(super) otherwise: Option<Document>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Origin {
     /// A value that was picked up (or is the one at hand, for a member that stays), changed.
     Moved { slot: usize, change: Change, walk: Walk },
@@ -136,6 +146,33 @@ pub(super) enum Against {
     Value(Document),
     /// What stands there in the older form.
     Older(Outward),
+}
+
+/// A value that is left out must be this; the same where two programs have become one.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    pub(super) found: Seen,
+    pub(super) expected: Agreed,
+}
+
+#[derive(Debug)]
+pub(super) enum Agreed {
+    Value(Document),
+    Seen(Seen),
+}
+
+/// A plain value that is looked at, and what becomes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) from: Outward,
+    pub(super) change: Change,
+}
+
+impl Seen {
+    /// Where it is, if it is looked at as it is.
+    pub(super) fn untouched(self) -> Option<Outward> {
+        matches!(self.change, Change::Keep).then_some(self.from)
+    }
 }
 
 /// What is done with what a value holds.
@@ -220,6 +257,8 @@ struct Layout {
 struct Branch {
     members: BTreeMap<Box<str>, Member>,
     is_taken_from: bool,
+    /// Steps or types reach into it.
+    is_asked: bool,
     /// What is done inside members that no step names.
     rest: Walk,
 }
@@ -429,14 +468,15 @@ impl Layout {
         }
         let root = std::mem::take(&mut self.root);
         self.plan.sources.push(Source::default());
-        self.source(0, root, 0);
+        self.source(0, root, 0, &side.declared);
         self.plan.sources[0].is_closed = side.carried.is_some();
         self.plan.targets = self.targets;
         self.plan.is_busy = self.plan.targets.len() > 1 || !self.plan.targets[0].is_empty() || !side.moves.is_empty();
         self.plan
     }
 
-    fn source(&mut self, number: usize, branch: Branch, target: usize) {
+    /// Lays out the members of an object; `declared` are those that the source declares.
+    fn source(&mut self, number: usize, branch: Branch, target: usize, declared: &[Box<str>]) {
         let mut actions = Vec::with_capacity(branch.members.len());
         // A name that is made may also come with the source, if the source is open.
         for position in 0..self.targets[target].len() {
@@ -462,13 +502,15 @@ impl Layout {
                         self.object(target, &name)
                     };
                     let source = self.plan.sources.len();
+                    let is_known = branch.is_asked || declared.contains(&name);
                     self.plan.sources.push(Source::default());
-                    self.source(source, branch, inner);
+                    self.source(source, branch, inner, &[]);
                     Action::Open(Opened {
                         source,
                         target: inner,
                         entry: self.targets[target].iter().position(|entry| entry.name == name),
                         is_dissolved,
+                        is_known,
                     })
                 }
             };
@@ -488,6 +530,7 @@ impl Branch {
     fn put(&mut self, path: &[Box<str>], member: Member, takes: bool) {
         let Some((name, rest)) = path.split_first() else { return };
         self.is_taken_from |= takes;
+        self.is_asked = true;
         if rest.is_empty() {
             self.members.entry(name.clone()).or_insert(member);
             return;
@@ -506,6 +549,7 @@ impl Branch {
         let Some((Step::Field(name), rest)) = path.split_first() else {
             return;
         };
+        self.is_asked = true;
         let member = self
             .members
             .entry(name.clone())
@@ -533,7 +577,7 @@ impl Producer {
 }
 
 impl Entry {
-    fn new(name: &str, what: Made) -> Self {
+    pub(super) fn new(name: &str, what: Made) -> Self {
         Self {
             name: name.into(),
             written: MemberName::new(name),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::super::convert::{Change, Plain};
 use super::super::lookup::Answers;
 use super::super::spec::{Agree, DecimalForm, Direction, More, Nothing};
-use super::plan::{Action, Against, Entry, Made, Origin, Plan, Producer, Walk};
+use super::plan::{Action, Against, Agreed, Entry, Made, Origin, Plan, Producer, Seen, Walk};
 use super::{Choice, Computed, Effect, Fault, Outward, Place, Program, Programs};
 use crate::contract::arithmetic;
 use crate::expression::Binding;
@@ -163,7 +163,9 @@ impl<'a> Run<'a> {
         self.collect(&scope, 0, object);
         self.check(&scope)?;
         self.combine(&scope)?;
+        agree(&scope)?;
         let begun = self.out.begin_object();
+        self.discard(&scope, begun)?;
         self.members(&scope, Some((0, object)), 0, begun, &mut { actions })?;
         for (name, value) in given {
             self.out.name(begun, name);
@@ -225,6 +227,17 @@ impl<'a> Run<'a> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Makes what is left out, to find out whether it can be made.
+    fn discard(&mut self, scope: &Scope<'_, 'a>, begun: Begun) -> Result<(), Fault> {
+        for producer in &scope.plan.discarded {
+            let mark = self.out.mark(begun);
+            self.out.element(begun);
+            self.produce(scope, producer, None)?;
+            self.out.rewind(begun, mark);
         }
         Ok(())
     }
@@ -294,6 +307,7 @@ impl<'a> Run<'a> {
                 }
                 match source.names.at(position) {
                     Action::Take(_) => {}
+                    Action::Refuse => return Err(Fault::at(value, "a value of which nobody knows what becomes")),
                     Action::Skip(place) => self.tell(*place, Some(value), None),
                     Action::Carry(walk, entry) => {
                         self.out.name_as_it_came(begun, name);
@@ -313,6 +327,9 @@ impl<'a> Run<'a> {
                         let mark = self.out.mark(begun);
                         self.out.name_as_it_came(begun, name);
                         if value.kind() != Kind::Object {
+                            if scope.plan.is_joined {
+                                return Err(Fault::at(value, "something else where an object is expected"));
+                            }
                             self.out.copy(value);
                             self.noted.extend(opened.entry);
                             self.refuse_occupied(scope, opened.target, begun, value)?;
@@ -654,12 +671,10 @@ fn older_text<'s>(scope: &'s Scope<'s, '_>, way: Direction, from: &'s Outward) -
     let scope = outward(scope, from.up)?;
     let side = scope.program.side(way);
     let find = |path: &[Box<str>]| path.iter().try_fold(scope.object, |value, name| value.get(name));
-    let mover = side.moves.iter().find(|step| from.path.starts_with(&step.to));
-    let Some(step) = mover else {
+    let Some((step, inner)) = side.mover(&from.path) else {
         return find(&from.path).and_then(text);
     };
     let value = find(&step.from)?;
-    let inner = &from.path[step.to.len()..];
     match &step.change {
         change if change.is_plain() && inner.is_empty() => {
             change.plain(value, scope.answers).ok().map(Plain::into_text)
@@ -669,6 +684,32 @@ fn older_text<'s>(scope: &'s Scope<'s, '_>, way: Direction, from: &'s Outward) -
             .try_fold(value, |value, name| value.get(name))
             .and_then(text),
     }
+}
+
+/// The text of a value that is looked at.
+fn seen<'a>(value: Value<'a>, seen: &'a Seen, answers: Option<&dyn Answers>) -> Option<Cow<'a, str>> {
+    match &seen.change {
+        Change::Keep => text(value),
+        change => change.plain(value, answers).ok().map(Plain::into_text),
+    }
+}
+
+/// What is left out must be what was expected, where two programs have become one. What is wrong, the two find out.
+fn agree(scope: &Scope<'_, '_>) -> Result<(), Fault> {
+    for agreement in &scope.plan.agreements {
+        let Some(value) = look(scope, &agreement.found.from) else {
+            continue;
+        };
+        let found = seen(value, &agreement.found, scope.answers);
+        let expected = match &agreement.expected {
+            Agreed::Value(expected) => text(expected.root()),
+            Agreed::Seen(other) => look(scope, &other.from).and_then(|value| seen(value, other, scope.answers)),
+        };
+        if found.is_none() || found != expected {
+            return Err(Fault::at(value, "a value that differs from what is expected"));
+        }
+    }
+    Ok(())
 }
 
 /// What a list adds up to, or how long it is.

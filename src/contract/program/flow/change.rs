@@ -272,7 +272,8 @@ impl Flow<'_> {
             | Change::Named(_)
             | Change::Keyed(_)
             | Change::Group(_)
-            | Change::Flatten(_) => {
+            | Change::Flatten(_)
+            | Change::Then(_) => {
                 let value = conj.types.classes().next().and_then(some_value);
                 self.refuse(place, "a value of another type than the step takes", value);
                 Value::Bool(false)

@@ -140,7 +140,7 @@ impl Flow<'_> {
                     let presence = presence.and(if is_object { Presence::Always } else { Presence::Maybe });
                     self.collect(frame, opened.source, &member.only(Types::OBJECT), presence);
                 }
-                Action::Skip(_) | Action::Change(..) | Action::Carry(..) => {}
+                Action::Skip(_) | Action::Change(..) | Action::Carry(..) | Action::Refuse => {}
             }
             self.from.pop();
         }
@@ -296,7 +296,8 @@ impl Flow<'_> {
                         let schema = self.at_member(&name, |flow| flow.value(&member, &source.rest, around));
                         made.put(&name, schema, presence);
                     }
-                    Some(Action::Take(_) | Action::Skip(_)) => {}
+                    // Only joined plans refuse, and what is proved are the mappings that they are made of.
+                    Some(Action::Take(_) | Action::Skip(_) | Action::Refuse) => {}
                     Some(Action::Carry(walk, entry)) => {
                         let scope = Some(frame.scope);
                         let schema = self.at_member(&name, |flow| flow.value(&member, walk, scope));
