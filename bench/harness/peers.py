@@ -237,8 +237,11 @@ def _lua_modules():
     else:
         _install("libnginx-mod-http-lua", "lua-resty-core", "lua-cjson")
         paths = [Path("/usr/lib/nginx/modules") / name for name in LUA_MODULES]
-    if not any(Path(root).glob("**/lua/5.1/cjson.so") for root in ("/usr/lib", "/usr/local/lib")):
-        _install("lua-cjson")
+    # The module alone starts, and fails with the first request.
+    for package, library in (("lua-cjson", "cjson.so"), ("lua-resty-core", "resty/core.lua")):
+        roots = [Path(root) for root in ("/usr/lib", "/usr/share", "/usr/local/lib", "/usr/local/share")]
+        if not any(next(root.glob(f"**/lua/5.1/{library}"), None) or next(root.glob(f"lua/{library}"), None) for root in roots):
+            _install(package)
     if not all(path.exists() for path in paths):
         raise Unavailable("nginx has no Lua module (Debian: libnginx-mod-http-lua, lua-resty-core, lua-cjson)")
     return paths
