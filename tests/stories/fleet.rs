@@ -405,6 +405,40 @@ async fn a_database_that_goes_away_in_the_middle_is_an_outage_of_new_queueing_al
         .await
         .unwrap();
     assert_eq!(answer.status, 201, "{answer:?}\n{}", fleet.logs());
+
+    // An ERP that would not know a repeat gets nothing that may be one, unless that is asked for.
+    let orders = async |key: &str| {
+        let body = order_v3("D-2").to_string();
+        fleet.tries(0, Method::POST, "/system/erp/v3/orders", key, body).await
+    };
+    let is = async |key: &str, status| orders(key).await.is_some_and(|answer| answer.status == status);
+    let honoured = "repeats: { honoured: { header: Idempotency-Key, perChannel: false, retention: 24h } }";
+    fleet
+        .world
+        .edit("gateway-0/policies/upstreams/erp.yaml", honoured, "repeats: unsafe");
+    fleet.until("it is refused", async || is("k-repeat", 503).await).await;
+    let refused = orders("k-repeat").await.unwrap();
+    refused.is_problem(503, "queue-unavailable");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    fleet.world.edit(
+        "gateway-0/policies/apis/erp-orders.yaml",
+        "idempotency: {",
+        "idempotency: { whenStoreIsAway: forward,",
+    );
+    fleet
+        .until("it is forwarded", async || is("k-forward", 201).await)
+        .await;
+    fleet.world.edit(
+        "gateway-0/policies/apis/erp-orders.yaml",
+        "whenStoreIsAway: forward",
+        "whenStoreIsAway: refuse",
+    );
+    fleet
+        .world
+        .edit("gateway-0/policies/upstreams/erp.yaml", "repeats: unsafe", honoured);
+    fleet
+        .until("it is refused wherever it goes", async || is("k-refuse", 503).await)
+        .await;
 }
 
 #[tokio::test]
