@@ -9,6 +9,7 @@ mod flow;
 mod names;
 mod plan;
 mod run;
+mod writer;
 
 use std::sync::Arc;
 
