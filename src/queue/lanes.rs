@@ -123,8 +123,11 @@ mod tests {
         prop::collection::vec(source, 1..8)
     }
 
-    /// Lane and channel of what was picked, claim by claim, and what waited before each pick.
-    fn run(sources: &[Source], max: usize) -> Vec<(usize, &'static str, [BTreeMap<String, usize>; 3])> {
+    /// Lane and channel of what was picked, and what waited before.
+    type Pick = (usize, &'static str, [BTreeMap<String, usize>; 3]);
+
+    /// What is picked, claim by claim.
+    fn run(sources: &[Source], max: usize) -> Vec<Pick> {
         let mut wheel = Wheel::default();
         let mut waiting: [BTreeMap<&'static str, usize>; 3] = Default::default();
         let mut picks = Vec::new();
@@ -158,7 +161,7 @@ mod tests {
                 let of_lane = sources.iter().filter(|source| source.lane == lane);
                 of_lane.map(|source| (source.channel.to_owned(), vec![(); source.arrivals[0] + 1].into())).collect()
             });
-            let there: usize = ready.iter().flat_map(|lane| lane.values()).map(VecDeque::len).sum();
+            let there: usize = ready.iter().flat_map(BTreeMap::values).map(VecDeque::len).sum();
             prop_assert_eq!(Wheel::default().pick(ready, max).len(), max.min(there));
         }
 

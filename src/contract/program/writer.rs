@@ -77,7 +77,10 @@ impl Side {
             .chain(combined)
             .chain(copies)
             .chain(moves);
-        all.filter(|(to, _)| to.len() <= tokens.len() && to.iter().zip(tokens).all(|(name, token)| **name == **token))
+        let is_around =
+            |to: &[Box<str>]| to.len() <= tokens.len() && to.iter().zip(tokens).all(|(name, token)| **name == **token);
+        // Whoever only moved what is around it had no hand in it.
+        all.filter(|(to, writer)| is_around(to) && (!writer.is_plain || to.len() == tokens.len()))
             .max_by_key(|(to, _)| to.len())
             .map(|(_, writer)| writer)
     }

@@ -227,7 +227,8 @@ mod tests {
                 for (last, to) in started.iter().enumerate().skip(first) {
                     let span = Duration::from_millis(to - from).as_secs_f64();
                     let most = f64::from(burst) + span * f64::from(count) / limit.rate.per.as_secs_f64();
-                    prop_assert!((last - first + 1) as f64 <= most + 1e-6, "{} in {span} s", last - first + 1);
+                    let many = u32::try_from(last - first + 1).unwrap();
+                    prop_assert!(f64::from(many) <= most + 1e-6, "{many} in {span} s");
                 }
             }
         }
