@@ -29,8 +29,6 @@ use crate::{
 
 /// How often forgotten limits are dropped and the queue is counted.
 const TIDY: Duration = Duration::from_secs(2);
-/// Deliveries under way at once, per upstream.
-const DELIVERIES: usize = 32;
 
 /// What a caller may set in the place of `gateway.yaml`.
 #[derive(Clone, Debug, Default)]
@@ -149,9 +147,9 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
     let stop = CancellationToken::new();
     let asked = Arc::new(Notify::new());
     let settings = DeliverySettings {
-        concurrency: DELIVERIES,
         lease: spec.queue.lease.0,
         retention: spec.queue.retention.0,
+        metrics: shared.metrics.deliveries(),
     };
     let courier = Arc::new(courier::Gateway::new(shared.clone()));
     let tasks = vec![

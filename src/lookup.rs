@@ -131,14 +131,32 @@ pub(crate) struct Asker<'a> {
     pub(crate) note: &'a (dyn Fn(Attempt) + Sync),
 }
 
-/// The keys of one lookup; `None` for those that are asked for.
-type Known = HashMap<Arc<str>, Option<Answer>>;
+/// The keys of one lookup.
+type Keys = HashMap<Arc<str>, Key>;
+
+/// How a key of a message stands.
+#[derive(Clone, Debug)]
+enum Key {
+    /// It is asked for.
+    Wanted,
+    Known(Answer),
+    /// It could not be found out, and only a link needed it.
+    Lacking,
+}
+
+/// A key that is to be asked for.
+struct Wanted {
+    lookup: Arc<Lookup>,
+    key: Arc<str>,
+    /// More than a link needs it.
+    is_needed: bool,
+}
 
 /// What is known of keys while one message is translated.
 pub(crate) struct Asked {
     resolver: Arc<Resolver>,
-    keys: Mutex<HashMap<Arc<str>, Known>>,
-    wanted: Mutex<Vec<(Arc<Lookup>, Arc<str>)>>,
+    keys: Mutex<HashMap<Arc<str>, Keys>>,
+    wanted: Mutex<Vec<Wanted>>,
     /// Known once something had to be asked.
     deadline: OnceLock<Instant>,
 }
@@ -151,22 +169,46 @@ impl std::fmt::Debug for Asked {
 
 impl Answers for Asked {
     fn answer(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer> {
-        let mut keys = locked(&self.keys);
-        let own = keys.entry(lookup.name.clone()).or_default();
-        if let Some(known) = own.get(key) {
-            return known.clone();
-        }
-        let key: Arc<str> = key.into();
-        let answer = self.resolver.known(lookup, &key);
-        if answer.is_none() {
-            locked(&self.wanted).push((lookup.clone(), key.clone()));
-        }
-        own.insert(key, answer.clone());
-        answer
+        self.find(lookup, key, true)
+    }
+
+    fn answer_for_link(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer> {
+        self.find(lookup, key, false)
     }
 
     fn is_waiting(&self) -> bool {
         !locked(&self.wanted).is_empty()
+    }
+}
+
+impl Asked {
+    fn find(&self, lookup: &Arc<Lookup>, key: &str, is_needed: bool) -> Option<Answer> {
+        let mut keys = locked(&self.keys);
+        let own = keys.entry(lookup.name.clone()).or_default();
+        match own.get(key) {
+            Some(Key::Known(answer)) => return Some(answer.clone()),
+            Some(Key::Lacking) if !is_needed => return Some(Answer::Nothing),
+            Some(Key::Wanted) => {
+                let mut wanted = locked(&self.wanted);
+                let same = |wanted: &&mut Wanted| wanted.lookup.name == lookup.name && *wanted.key == *key;
+                if is_needed && let Some(wanted) = wanted.iter_mut().find(same) {
+                    wanted.is_needed = true;
+                }
+                return None;
+            }
+            Some(Key::Lacking) | None => {}
+        }
+        let key: Arc<str> = key.into();
+        let answer = self.resolver.known(lookup, &key);
+        if answer.is_none() {
+            locked(&self.wanted).push(Wanted {
+                lookup: lookup.clone(),
+                key: key.clone(),
+                is_needed,
+            });
+        }
+        own.insert(key, answer.clone().map_or(Key::Wanted, Key::Known));
+        answer
     }
 }
 
@@ -276,31 +318,41 @@ impl Asked {
     /// Asks for all that was noted, at once. A refusal names the upstream that does not answer.
     pub(crate) async fn resolve(&self, asker: &Asker<'_>) -> Result<(), Refusal> {
         let wanted = std::mem::take(&mut *locked(&self.wanted));
-        let Some((first, _)) = wanted.first() else {
-            return Ok(());
-        };
-        let late = self
-            .resolver
-            .bound
-            .get(&first.name)
-            .map(|bound| bound.upstream.name.clone());
-        let asking = wanted.iter().map(|(lookup, key)| async move {
-            let answer = self.resolver.ask(lookup, key, asker).await?;
-            let mut keys = locked(&self.keys);
-            keys.entry(lookup.name.clone())
-                .or_default()
-                .insert(key.clone(), Some(answer));
+        let asking = wanted.iter().map(|wanted| async move {
+            match self.resolver.ask(&wanted.lookup, &wanted.key, asker).await {
+                Ok(answer) => self.knows(wanted, Key::Known(answer)),
+                Err(_) if !wanted.is_needed => self.knows(wanted, Key::Lacking),
+                Err(refusal) => return Err(refusal),
+            }
             Ok(())
         });
         let deadline = *self.deadline.get_or_init(|| Instant::now() + asker.patience);
-        let all = tokio::time::timeout_at(deadline.into(), each(asking));
-        match all.await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Refusal::UpstreamTimeout {
-                upstream: late.ok_or(Refusal::Internal)?,
-                sent: false,
-            }),
+        if let Ok(outcome) = tokio::time::timeout_at(deadline.into(), each(asking)).await {
+            return outcome;
         }
+        for wanted in &wanted {
+            let is_open = locked(&self.keys)
+                .get(&wanted.lookup.name)
+                .is_some_and(|own| matches!(own.get(&wanted.key), Some(Key::Wanted)));
+            if !is_open {
+                continue;
+            }
+            if wanted.is_needed {
+                let bound = self.resolver.bound.get(&wanted.lookup.name);
+                return Err(Refusal::UpstreamTimeout {
+                    upstream: bound.ok_or(Refusal::Internal)?.upstream.name.clone(),
+                    sent: false,
+                });
+            }
+            self.knows(wanted, Key::Lacking);
+        }
+        Ok(())
+    }
+
+    fn knows(&self, wanted: &Wanted, key: Key) {
+        let mut keys = locked(&self.keys);
+        let own = keys.entry(wanted.lookup.name.clone()).or_default();
+        own.insert(wanted.key.clone(), key);
     }
 }
 

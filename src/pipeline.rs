@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 
 use crate::{
     body::Body,
-    config::{ApiSpec, HeadOfLineSpec},
+    config::{ApiSpec, HeadOfLineSpec, StoreAwaySpec},
     contract::{Mark, Operation, Translation},
     exchange::Exchange,
     lifecycle::{self, ACCEPT_VERSION},
@@ -335,7 +335,14 @@ fn idempotency(route: &Compiling<'_>) -> Result<Option<Idempotency>, String> {
         .required
         .iter()
         .any(|name| name.value == route.name());
-    let log = route.is_queueable().then(|| route.shared.log.clone());
+    let forwards_unknown = match route.spec.idempotency.when_store_is_away {
+        Some(StoreAwaySpec::Forward) => true,
+        Some(StoreAwaySpec::Refuse) => false,
+        None => route.upstream.honours_repeats().is_some(),
+    };
+    let log = route
+        .is_queueable()
+        .then(|| (route.shared.log.clone(), forwards_unknown));
     let (api, operation) = (route.spec.name.value.as_str().into(), route.name().into());
     let spec = &route.spec.idempotency;
     let names = route

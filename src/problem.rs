@@ -101,6 +101,8 @@ pub enum Refusal {
     MappingInvalid {
         version: Arc<str>,
         violations: Vec<Violation>,
+        /// The step that wrote the first of these places for which that can be told.
+        step: Option<Box<StepPlace>>,
     },
     /// `If-Match` or `If-None-Match` is not fulfilled (RFC 9110 §13.1).
     #[error("{detail}")]
@@ -461,7 +463,9 @@ impl Refusal {
     /// The step of a mapping at fault.
     pub(crate) fn step(&self) -> Option<&StepPlace> {
         match self {
-            Self::Unmappable { step, .. } | Self::UpstreamUnmappable { step, .. } => step.as_deref(),
+            Self::Unmappable { step, .. }
+            | Self::UpstreamUnmappable { step, .. }
+            | Self::MappingInvalid { step, .. } => step.as_deref(),
             _ => None,
         }
     }

@@ -99,6 +99,10 @@ pub trait MessageLog: Send + Sync + 'static {
     fn sweep(&self, retention: Duration, now: Timestamp) -> LogFuture<'_, SweepReport>;
     /// Counts, and the age of the oldest waiting message.
     fn stats(&self, now: Timestamp) -> LogFuture<'_, QueueStats>;
+    /// How many gateways share the log at the moment, this one included.
+    fn members(&self) -> u32 {
+        1
+    }
     /// How much more fits.
     fn room(&self) -> LogFuture<'_, Room>;
     /// Whether new messages can be stored.
@@ -172,6 +176,9 @@ pub struct Claimed {
     pub message: NewMessage,
     /// Counted attempts so far.
     pub attempts: u32,
+    /// Grounds to believe that it ends its own delivery, see [`Standing::breaks`]. Who claims a message with any delivers
+    /// one such at a time, and one with more than one ground while nothing else is under way.
+    pub breaks: u32,
     /// When the first attempt that may have had its effect was made, where there was one: the upstream remembers the
     /// idempotency key from then on.
     pub first_sent: Option<Timestamp>,
@@ -195,6 +202,7 @@ impl Claimed {
                 ..message
             },
             attempts: standing.attempts,
+            breaks: standing.breaks,
             first_sent: standing.first_sent,
             last_sent: standing.last_sent,
             admitted,

@@ -10,7 +10,7 @@ pub use access_log::AccessLog;
 pub use context::{Sampler, TraceContext};
 pub(crate) use context::{TRACEPARENT, hex};
 pub use metrics::{
-    AttemptResult, ChannelChecks, Direction, LookupMetrics, Metrics, RouteMetrics, TrialMetrics, UpstreamMetrics,
-    ValidationMetrics, VersionCalls,
+    AttemptResult, ChannelChecks, DeliveryMetrics, Direction, Hold, LookupMetrics, Metrics, RouteMetrics, TrialMetrics,
+    UpstreamMetrics, ValidationMetrics, VersionCalls,
 };
 pub use trace::{DeliveryTrace, Traces};

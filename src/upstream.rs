@@ -1,6 +1,7 @@
 //! Back-end systems: which endpoint is asked, over which connection, for how long, and when it is left alone.
 
 pub mod breaker;
+mod budget;
 mod endpoint;
 pub(crate) mod headers;
 mod link;
@@ -8,10 +9,11 @@ pub mod pool;
 mod wire;
 
 use std::{
+    num::NonZeroU32,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +26,7 @@ use crate::{
     config::{HonouredSpec, RepeatsSpec, UpstreamSpec, resolve},
     exchange::Attempt,
     problem::{Refusal, UpstreamCause},
+    queue::delivery::{Limit, Terms},
     telemetry::{AttemptResult, UpstreamMetrics},
 };
 
@@ -31,6 +34,7 @@ use crate::{
 pub use wire::{WholeResponse, whole_response};
 
 use breaker::BreakerState;
+use budget::RetryBudget;
 use endpoint::{Endpoint, SendError};
 
 /// One back-end system. Outlives snapshots as long as its file is unchanged, and its breakers and pools with it.
@@ -41,7 +45,12 @@ pub struct Upstream {
     /// Its file's text, to see whether anything changed.
     source: Arc<str>,
     endpoints: Vec<Endpoint>,
-    turn: AtomicUsize,
+    /// Counts requests: endpoints take turns, and each request is a first attempt.
+    turn: AtomicU64,
+    /// Requests among them that are further attempts of queued messages.
+    repeated: AtomicU64,
+    budget: RetryBudget,
+    terms: Terms,
     credentials: Vec<(HeaderName, HeaderValue)>,
     metrics: UpstreamMetrics,
 }
@@ -72,10 +81,23 @@ impl Upstream {
             value.set_sensitive(true);
             Ok((name, value))
         });
+        let limits = spec.delivery.limits.iter().map(|limit| Limit {
+            rate: limit.rate,
+            burst: limit.burst.map_or(1, NonZeroU32::get),
+        });
+        let terms = Terms {
+            concurrency: usize::try_from(spec.delivery.concurrency.get()).unwrap_or(usize::MAX),
+            limits: limits.collect(),
+        };
+        let floor = spec.retry_budget.floor;
+        let floor = f64::from(floor.count.get()) / floor.per.as_secs_f64();
         Ok(Self {
             name: spec.name.value.as_str().into(),
+            budget: RetryBudget::new(spec.retry_budget.share.0, floor, Instant::now()),
+            terms,
+            repeated: AtomicU64::new(0),
             credentials: credentials.collect::<Result<_, String>>()?,
-            turn: AtomicUsize::new(0),
+            turn: AtomicU64::new(0),
             endpoints,
             metrics,
             source,
@@ -113,6 +135,28 @@ impl Upstream {
         self.endpoints.iter().any(|endpoint| endpoint.breaker.would_admit(now))
     }
 
+    /// How queued messages are delivered to it.
+    pub fn terms(&self) -> Terms {
+        self.terms.clone()
+    }
+
+    /// Whether the budget has a retry for a queued message that was tried before; it is taken then.
+    pub fn may_repeat(&self) -> bool {
+        let may = self.may_retry();
+        if may {
+            self.repeated.fetch_add(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    fn may_retry(&self) -> bool {
+        let firsts = self
+            .turn
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.repeated.load(Ordering::Relaxed));
+        self.budget.take(firsts, Instant::now())
+    }
+
     /// The best state among its endpoints' breakers.
     pub fn breaker_state(&self) -> BreakerState {
         let states = self.endpoints.iter().map(|endpoint| endpoint.breaker.state());
@@ -122,8 +166,8 @@ impl Upstream {
     /// Sends a request and returns the response's head, its body still streaming.
     ///
     /// Endpoints take turns. A failed connect is tried again, on the next endpoint where there is one; nothing is sent
-    /// twice unless the method is idempotent (RFC 9110 §9.2.2) or no byte of it had been sent. Each attempt is handed
-    /// to `note`, with a `traceparent` made for it by `trace`.
+    /// twice unless the method is idempotent (RFC 9110 §9.2.2) or no byte of it had been sent, and nothing beyond the
+    /// upstream's budget of retries. Each attempt is handed to `note`, with a `traceparent` made for it by `trace`.
     pub async fn send(
         &self,
         mut outbound: Outbound,
@@ -137,10 +181,15 @@ impl Upstream {
         let is_repeatable = outbound.method.is_idempotent() && outbound.body.as_bytes().is_some();
         let mut started = Instant::now();
         let deadline = started + self.spec.timeouts.total.0;
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = usize::try_from(self.turn.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
         let mut failure = Refusal::Internal;
         for number in 0..self.spec.attempts.get() as usize {
-            let Some(endpoint) = self.choose(first + number, started, &mut failure) else {
+            // Before an endpoint is chosen: whoever a breaker lets in has to go.
+            if number > 0 && !self.may_retry() {
+                self.metrics.retry_refused();
+                break;
+            }
+            let Some(endpoint) = self.choose(first.wrapping_add(number), started, &mut failure) else {
                 break;
             };
             let span_id = fastrand::u64(1..);
@@ -187,7 +236,7 @@ impl Upstream {
     fn choose(&self, turn: usize, now: Instant, failure: &mut Refusal) -> Option<&Endpoint> {
         let mut wait = Duration::MAX;
         for offset in 0..self.endpoints.len() {
-            let endpoint = &self.endpoints[(turn + offset) % self.endpoints.len()];
+            let endpoint = &self.endpoints[turn.wrapping_add(offset) % self.endpoints.len()];
             match endpoint.breaker.admit(now) {
                 Ok(()) => return Some(endpoint),
                 Err(remaining) => wait = wait.min(remaining),

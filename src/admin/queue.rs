@@ -63,7 +63,7 @@ async fn stats(State(shared): State<Arc<Shared>>) -> Response {
     let pauses = shared.log.pauses().await;
     match (stats, room, pauses) {
         (Ok(stats), Ok(room), Ok(pauses)) => {
-            let pace = shared.arrivals.outlook(&stats, &room);
+            let pace = shared.arrivals.outlook(&stats, &room, shared.log.members());
             Json(stats_document(
                 &stats,
                 &room,

@@ -223,6 +223,20 @@ pub struct IdempotencySpec {
     pub durable: Vec<Spanned<String>>,
     /// How long the answers to other requests are remembered, in memory.
     pub keep: Option<Time>,
+    /// What happens to a request with a key while the queue's store cannot be asked whether it is a repeat. By default
+    /// it is forwarded where the upstream honours its key, and refused elsewhere.
+    pub when_store_is_away: Option<StoreAwaySpec>,
+}
+
+/// What happens to a request with a key while nobody can tell whether it is a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StoreAwaySpec {
+    /// It goes to the upstream, unless something may wait before it. Where the upstream does not honour keys, a repeat
+    /// of a request that was queued may be done twice.
+    Forward,
+    /// It is refused with 503.
+    Refuse,
 }
 
 /// What happens to requests that the upstream cannot take now.

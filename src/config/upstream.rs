@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Secret, Spanned, Time};
+use super::{Percent, Rate, Secret, Spanned, Time};
 
 /// A back-end system: where it is, how patient to be with it, when to leave it alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -29,6 +29,12 @@ pub struct UpstreamSpec {
     /// When to leave an endpoint alone.
     #[serde(default)]
     pub breaker: BreakerSpec,
+    /// How many retries it is to bear, of direct requests and of queued messages together.
+    #[serde(default)]
+    pub retry_budget: RetryBudgetSpec,
+    /// How fast queued messages are delivered to it.
+    #[serde(default)]
+    pub delivery: DeliverySpec,
     /// What this system does with a request it has seen before. Decides how an uncertain delivery is resolved.
     #[serde(default)]
     pub repeats: RepeatsSpec,
@@ -97,6 +103,61 @@ impl Default for BreakerSpec {
             open_for: Time(Duration::from_secs(2)),
         }
     }
+}
+
+/// How many retries an upstream is to bear, so that its trouble does not double its load. A retry beyond it is not made:
+/// a direct request fails as its first attempt did, and a queued message waits.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct RetryBudgetSpec {
+    /// Retries as a share of first attempts, over about ten seconds.
+    pub share: Percent,
+    /// Retries that are allowed besides, for an upstream with few requests.
+    pub floor: Rate,
+}
+
+impl Default for RetryBudgetSpec {
+    fn default() -> Self {
+        const TEN: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+        Self {
+            share: Percent(0.2),
+            floor: Rate {
+                count: TEN,
+                per: Duration::from_secs(1),
+            },
+        }
+    }
+}
+
+/// How fast queued messages are delivered to an upstream, at most. Direct requests are not counted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct DeliverySpec {
+    /// Messages under way at the same time, of each gateway. After an outage one is tried first, then ever more.
+    pub concurrency: NonZeroU32,
+    /// What its vendor allows; all of them apply. Gateways that share a database share them.
+    pub limits: Vec<DeliveryLimitSpec>,
+}
+
+impl Default for DeliverySpec {
+    fn default() -> Self {
+        const USUAL: NonZeroU32 = NonZeroU32::new(32).expect("it is not zero");
+        Self {
+            concurrency: USUAL,
+            limits: Vec::new(),
+        }
+    }
+}
+
+/// A limit on deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DeliveryLimitSpec {
+    /// Deliveries in a unit of time, `10/s` or `100000/d`, spread evenly over it.
+    pub rate: Rate,
+    /// Deliveries that may come at once, by default one.
+    #[serde(default)]
+    pub burst: Option<NonZeroU32>,
 }
 
 /// What an upstream does with a request it has seen before.

@@ -88,7 +88,7 @@ impl FromStr for Size {
     }
 }
 
-/// So many in a unit of time: `100/s`, `600/m`, `5000/h`.
+/// So many in a unit of time: `100/s`, `600/m`, `5000/h`, `100000/d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many are allowed.
@@ -97,18 +97,25 @@ pub struct Rate {
     pub per: Duration,
 }
 
-text_value!(Rate, "^[1-9][0-9]*/(s|m|h)$", "A rate such as 100/s, 600/m or 5000/h.");
+text_value!(
+    Rate,
+    "^[1-9][0-9]*/(s|m|h|d)$",
+    "A rate such as 100/s, 600/m, 5000/h or 100000/d."
+);
 
 impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a rate; write a count of at least 1 and a unit: 100/s, 600/m, 5000/h");
+        let wrong = || {
+            format!("`{text}` is not a rate; write a count of at least 1 and a unit: 100/s, 600/m, 5000/h, 100000/d")
+        };
         let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
         let seconds = match unit {
             "s" => 1,
             "m" => 60,
             "h" => 3_600,
+            "d" => 86_400,
             _ => return Err(wrong()),
         };
         Ok(Self {
@@ -228,7 +235,8 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_a_mistake() {
         assert_eq!("600/m".parse::<Rate>().unwrap().per, Duration::from_mins(1));
-        for wrong in ["0/s", "1/d", "x/s", "100"] {
+        assert_eq!("1/d".parse::<Rate>().unwrap().per, Duration::from_hours(24));
+        for wrong in ["0/s", "1/w", "x/s", "100"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,6 @@
 //! Links in answers: an upstream's own become the caller's way to the same thing, through the gateway.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 
 use super::cursor::{CursorKey, Sealer};
+use super::lookup::{Answers, ForLinks};
 use super::message::Rules;
 use super::spec::LinkPolicy;
 use super::translation::{Swap, Translation, Unmappable};
@@ -64,6 +66,43 @@ enum Lead {
     Nowhere(String, String),
     /// To another system.
     Elsewhere,
+    /// It has keys that are not looked up yet.
+    Unknown,
+}
+
+/// Why a link has no counterpart.
+struct Astray {
+    why: String,
+    /// It may have one once its keys are looked up.
+    is_waiting: bool,
+}
+
+impl From<Unmappable> for Astray {
+    fn from(unmappable: Unmappable) -> Self {
+        Self {
+            is_waiting: unmappable.is_waiting,
+            why: unmappable.to_string(),
+        }
+    }
+}
+
+impl From<&str> for Astray {
+    fn from(why: &str) -> Self {
+        Self {
+            is_waiting: false,
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// For whom a link is translated.
+#[derive(Clone, Copy)]
+struct Reader<'r> {
+    /// The operation whose answer it stands in.
+    operation: &'r str,
+    /// Whether cursors are sealed.
+    seals: bool,
+    answers: Option<&'r Arc<dyn Answers>>,
 }
 
 impl Contract {
@@ -131,17 +170,19 @@ impl Surroundings {
         self.by_id.get(id).map(|number| &self.operations[*number])
     }
 
-    fn follow(&self, link: &str, hosts: &[String], operation: &str, seals: bool) -> Lead {
+    fn follow(&self, link: &str, hosts: &[String], reader: Reader<'_>) -> Lead {
         let (target, fragment) = match link.split_once('#') {
             Some((target, fragment)) => (target, format!("#{fragment}")),
             None => (link, String::new()),
         };
         if let Some(query) = target.strip_prefix('?') {
             // The same resource, and what is said of it: only the query is another.
-            let mapped = self.operation(operation).map(|linked| linked.query(query, seals));
+            let linked = self.operation(reader.operation);
+            let mapped = linked.map(|linked| linked.query(&linked.way_back(reader), query, reader));
             return match mapped {
                 Some(Ok(query)) => Lead::Here(format!("?{query}{fragment}")),
-                Some(Err(unmappable)) => Lead::Nowhere(target.to_owned(), unmappable.to_string()),
+                Some(Err(astray)) if astray.is_waiting => Lead::Unknown,
+                Some(Err(astray)) => Lead::Nowhere(target.to_owned(), astray.why),
                 None => Lead::Nowhere(target.to_owned(), "its operation is not known".to_owned()),
             };
         }
@@ -167,45 +208,59 @@ impl Surroundings {
         let Some(below) = below.filter(|below| below.is_empty() || below.starts_with(['/', '?'])) else {
             return Lead::Nowhere(path, "it lies outside the API".to_owned());
         };
-        match self.back(below, seals) {
+        match self.back(below, reader) {
             Ok(mapped) => Lead::Here(format!("{}{mapped}{fragment}", self.standing.prefix)),
-            Err(why) => Lead::Nowhere(format!("{}{below}{fragment}", self.standing.prefix), why),
+            Err(astray) if astray.is_waiting => Lead::Unknown,
+            Err(astray) => Lead::Nowhere(format!("{}{below}{fragment}", self.standing.prefix), astray.why),
         }
     }
 
-    /// A path and query of the upstream's version in the caller's. The error is a phrase.
-    fn back(&self, target: &str, seals: bool) -> Result<String, String> {
+    /// A path and query of the upstream's version in the caller's.
+    fn back(&self, target: &str, reader: Reader<'_>) -> Result<String, Astray> {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        let found = self.paths.at(path).map_err(|_| "it leads to no operation".to_owned())?;
+        let found = self.paths.at(path).map_err(|_| "it leads to no operation")?;
         let linked = &self.operations[*found.value];
         let values = found.params.iter().map(|(_, value)| {
             let decoded = percent_decode_str(value).decode_utf8();
-            decoded.map(std::borrow::Cow::into_owned)
+            decoded.map(Cow::into_owned)
         });
-        let values: Vec<String> = values
-            .collect::<Result<_, _>>()
-            .map_err(|_| "it is not UTF-8".to_owned())?;
-        let path = linked.back.path(&values).map_err(|unmappable| unmappable.to_string())?;
-        match query.map(|query| linked.query(query, seals)).transpose() {
-            Ok(Some(query)) if !query.is_empty() => Ok(format!("{path}?{query}")),
-            Ok(_) => Ok(path),
-            Err(unmappable) => Err(unmappable.to_string()),
+        let values: Vec<String> = values.collect::<Result<_, _>>().map_err(|_| "it is not UTF-8")?;
+        let back = linked.way_back(reader);
+        // Both are looked at before either is waited for.
+        let (path, query) = (
+            back.path(&values),
+            query.map(|query| linked.query(&back, query, reader)).transpose(),
+        );
+        let path = path.map_err(Astray::from)?;
+        match query? {
+            Some(query) if !query.is_empty() => Ok(format!("{path}?{query}")),
+            _ => Ok(path),
         }
     }
 }
 
 impl Linked {
-    fn query(&self, query: &str, seals: bool) -> Result<String, Unmappable> {
+    /// The way back with what is known of keys, where it has any.
+    fn way_back(&self, reader: Reader<'_>) -> Cow<'_, Translation> {
+        match reader.answers {
+            Some(answers) if self.back.lookups().next().is_some() => {
+                Cow::Owned(self.back.knowing(Arc::new(ForLinks(answers.clone()))))
+            }
+            _ => Cow::Borrowed(&self.back),
+        }
+    }
+
+    fn query(&self, back: &Translation, query: &str, reader: Reader<'_>) -> Result<String, Astray> {
         let seal = |cursor: &str| match &self.sealer {
             Some(sealer) => Ok(sealer.seal(cursor)),
             None => Ok(cursor.to_owned()),
         };
-        let cursor = self.cursor.as_deref().filter(|_| seals);
+        let cursor = self.cursor.as_deref().filter(|_| reader.seals);
         let swap = cursor.map(|name| Swap { name, by: &seal });
-        Ok(self.back.query(Some(query), swap)?.unwrap_or_default())
+        Ok(back.query(Some(query), swap)?.unwrap_or_default())
     }
 }
 
@@ -215,8 +270,15 @@ impl Translation {
         let Some(surroundings) = &self.surroundings else {
             return Ok(Some(link.to_owned()));
         };
-        let (policy, passed, why) = match surroundings.follow(link, &rules.hosts, &self.caller().id, self.seals) {
+        let reader = Reader {
+            operation: &self.caller().id,
+            seals: self.seals,
+            answers: self.answers.as_ref(),
+        };
+        let (policy, passed, why) = match surroundings.follow(link, &rules.hosts, reader) {
             Lead::Here(link) => return Ok(Some(link)),
+            // What comes out means nothing yet.
+            Lead::Unknown => return Ok(Some(String::new())),
             Lead::Nowhere(path, why) => (rules.unknown, path, why),
             Lead::Elsewhere => (rules.elsewhere, link.to_owned(), "it leads elsewhere".to_owned()),
         };

@@ -73,8 +73,27 @@ pub trait Answers: fmt::Debug + Send + Sync {
     /// What stands for a key. `None` is not known yet: it is noted, and a translation that met it has no result.
     fn answer(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer>;
 
+    /// The same for a link, which is left out where it cannot be found out.
+    fn answer_for_link(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer> {
+        self.answer(lookup, key)
+    }
+
     /// Whether something was noted that is not known yet.
     fn is_waiting(&self) -> bool;
+}
+
+/// What is known of keys in links.
+#[derive(Debug)]
+pub(super) struct ForLinks(pub(super) Arc<dyn Answers>);
+
+impl Answers for ForLinks {
+    fn answer(&self, lookup: &Arc<Lookup>, key: &str) -> Option<Answer> {
+        self.0.answer_for_link(lookup, key)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.0.is_waiting()
+    }
 }
 
 impl Lookup {

@@ -10,6 +10,7 @@ mod fuse;
 mod names;
 mod plan;
 mod run;
+mod writer;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ mod operations;
 mod pairs;
 mod rules;
 mod steps;
+mod writers;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};

@@ -21,7 +21,7 @@ use super::message::{Message, Messages, Missed};
 use super::operation::{Operation, StatusKey, find_media};
 use super::outline::Outline;
 use super::parameter::{Parameter, Place, parse_query};
-use super::program::{Effect, Fault, Programs};
+use super::program::{Effect, Fault, Programs, Trace};
 use super::spec::Direction;
 use super::update::{MergeStep, Update};
 use crate::config::SourceFile;
@@ -372,6 +372,10 @@ impl Translation {
         let (Some(mapped), Some(body)) = (mapped, body) else {
             return Err(Unmappable::waiting());
         };
+        // Links wait for their keys, too.
+        if is_waiting(self.known()) {
+            return Err(Unmappable::waiting());
+        }
         if let Some(mapped) = mapped.or(relinked) {
             *headers = mapped;
         }
@@ -394,6 +398,12 @@ impl Translation {
         let mut missed = Missed::default();
         let mut prepare = |stage: usize, body: &Document| self.prepared(stage, code >= 400, body, &mut missed);
         explain(body, &programs, Some(&mut prepare), self.known())
+    }
+
+    /// The step that wrote a place of a translated request's body, of the mapping that changed the value last; `headers`
+    /// are those of the request. `None` where no step did, or the place alone does not tell.
+    pub fn request_step(&self, headers: &HeaderMap, pointer: &str) -> Option<Box<StepPlace>> {
+        written_by(&self.request_programs(headers).ok()?, pointer)
     }
 
     /// What turns the body of a request into the upstream's, step by step.
@@ -942,6 +952,28 @@ fn explain(
         });
     }
     Ok(stages)
+}
+
+/// The step of a chain that wrote a place of what came out: the last one that changed the value, else the last one that
+/// moved it.
+pub(super) fn written_by(programs: &[Running<'_>], pointer: &str) -> Option<Box<StepPlace>> {
+    let mut tokens = Pointer::parse(pointer).ok()?.tokens().to_vec();
+    let mut moved = None;
+    for (step, program, way) in programs.iter().rev() {
+        if let Some(writer) = step.programs.writer(*program, *way, &tokens) {
+            let place = Box::new(step.place(Some(writer.place)));
+            if !writer.is_plain {
+                return Some(place);
+            }
+            moved.get_or_insert(place);
+        }
+        let trace = step.programs.trace(*program, *way, Trace::exactly(tokens));
+        if !trace.is_exact {
+            break;
+        }
+        tokens = trace.tokens;
+    }
+    moved
 }
 
 /// Runs the programs of a chain one after the other. What the first made, the next reads without parsing it. What has

@@ -18,7 +18,7 @@ use super::lookup::{Answers, Lookup};
 use super::openapi::OpenApi;
 use super::operation::{Operation, StatusKey};
 use super::spec::{Direction, WithoutTag};
-use super::translation::{Running, Step, StepPlace, Unmappable, translate};
+use super::translation::{Running, Step, StepPlace, Unmappable, translate, written_by};
 use crate::json::{Document, Pointer};
 use merge::Keyed;
 use patch::PatchFault;
@@ -207,6 +207,13 @@ impl Update {
     /// The upstream's version.
     pub fn version(&self) -> &Arc<str> {
         &self.version
+    }
+
+    /// The step that wrote a place of what is sent, as [`Translation::request_step`](super::Translation::request_step)
+    /// tells it. What was merged in from the upstream is no step's.
+    pub fn request_step(&self, pointer: &str) -> Option<Box<StepPlace>> {
+        let stages = self.stages.iter().map(|(step, program, way)| (&**step, *program, *way));
+        written_by(&stages.collect::<Vec<_>>(), pointer)
     }
 
     /// The operation in the upstream's version.

@@ -144,10 +144,10 @@ impl Policy for Fallback {
                 return next.run(request).await;
             };
             let exchange = Exchange::of(&request).cloned().ok_or(Refusal::Internal)?;
-            self.arriving.count();
             let (order_key, lane) = self.place(&request, &keyed)?;
             let (spare, request) = copy(request)?;
             let message = self.message(spare, &keyed, &exchange, order_key.clone(), lane);
+            self.arriving.count(message.request.size());
             if prefers_asynchronous(request.headers()) {
                 return self.queue(message, &exchange, false, true).await;
             }

@@ -43,8 +43,8 @@ pub struct Idempotency {
     /// How long answers are kept for repeats.
     keep: Duration,
     answers: Arc<Answers>,
-    /// Where repeats of queued requests are found.
-    log: Option<Arc<dyn MessageLog>>,
+    /// Where repeats of queued requests are found, and whether a request goes on while it cannot be asked.
+    log: Option<(Arc<dyn MessageLog>, bool)>,
 }
 
 /// The idempotency key of a request and what it stands for; in the request's extensions.
@@ -147,14 +147,14 @@ impl Drop for UnderWay {
 }
 
 impl Idempotency {
-    /// For one operation; `log` where its requests may be queued.
+    /// For one operation; `log` where its requests may be queued, with whether a request goes on while it is away.
     pub fn new(
         api: Arc<str>,
         (operation, version): (Arc<str>, Arc<str>),
         is_required: bool,
         (derivation, keep): (Option<Derivation>, Option<Duration>),
         answers: Arc<Answers>,
-        log: Option<Arc<dyn MessageLog>>,
+        log: Option<(Arc<dyn MessageLog>, bool)>,
     ) -> Self {
         Self {
             operation,
@@ -208,10 +208,13 @@ impl Idempotency {
 
     /// The answer to a request that was queued before.
     async fn queued(&self, keyed: &Keyed) -> Result<Option<Response>, Refusal> {
-        let Some(log) = &self.log else { return Ok(None) };
+        let Some((log, forwards_unknown)) = &self.log else {
+            return Ok(None);
+        };
         let found = match log.find(keyed.scope).await {
-            // Direct traffic goes on: what may not be sent without a record will not be, as it needs the store too.
-            Err(LogError::Unavailable(_)) => None,
+            // What may not be sent without a record, or may overtake one that waits, will not be: that needs the store
+            // too. A repeat of what was queued is the upstream's to recognise.
+            Err(LogError::Unavailable(_)) if *forwards_unknown => None,
             found => found.map_err(|error| Refusal::QueueUnavailable {
                 cause: error.to_string().into(),
                 retry_after: Duration::from_secs(5),

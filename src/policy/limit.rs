@@ -146,7 +146,8 @@ impl One {
         let unit = match seconds {
             1 => "s",
             60 => "m",
-            _ => "h",
+            3_600 => "h",
+            _ => "d",
         };
         let name = match spec.per {
             LimitPerSpec::Channel => "channel",

@@ -116,7 +116,7 @@ impl Map {
         if let Some(document) = mapped.body {
             // What a merged update becomes, is known and checked when it is sent.
             if self.translation.update().is_none() {
-                self.check_mapped(&document)?;
+                self.check_mapped(request.headers(), &document)?;
             }
             request.headers_mut().remove(header::CONTENT_LENGTH);
             if is_digested {
@@ -128,15 +128,19 @@ impl Map {
     }
 
     /// What the mapping made must be what the upstream's version promises, else nothing is sent.
-    fn check_mapped(&self, document: &Document) -> Result<(), Refusal> {
+    fn check_mapped(&self, headers: &HeaderMap, document: &Document) -> Result<(), Refusal> {
         let violations = self.operation.check_request_body(document);
         if violations.is_empty() {
             return Ok(());
         }
         self.metrics.request_unmappable();
+        let step = violations
+            .iter()
+            .find_map(|violation| self.translation.request_step(headers, &violation.at));
         Err(Refusal::MappingInvalid {
             version: self.version.clone(),
             violations,
+            step,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod lookup;
 mod renew;
+mod throttle;
 
 pub(crate) use self::lookup::Lookup;
 
@@ -9,7 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::{
     NewMessage, StoredResponse, TRANSLATED_TO,
-    delivery::{Courier, Delivery, LookedUp, Repeats},
+    delivery::{Courier, Delivery, LookedUp, Repeats, Terms},
 };
 use crate::{
     body::Body,
@@ -64,7 +65,7 @@ impl Gateway {
             ));
         };
         let Some(outbound) = outbound(message) else {
-            return Delivery::NotSent("the stored request cannot be rebuilt".to_owned());
+            return Delivery::Unsendable("the stored request cannot be rebuilt".to_owned());
         };
         let snapshot = self.shared.snapshot.load_full();
         let route = snapshot
@@ -89,13 +90,13 @@ impl Gateway {
         };
         let outbound = match route {
             // Sent as it is, it would erase what its caller could not see.
-            None if translated(message).is_some_and(Mark::is_merged) => Err(renew::UNMERGED.to_owned()),
+            None if message.request.translated().is_some_and(Mark::is_merged) => Err(renew::UNMERGED.to_owned()),
             None => Ok(outbound),
-            Some(route) => renew::renew(route, outbound, translated(message), &asker).await,
+            Some(route) => renew::renew(route, outbound, message.request.translated(), &asker).await,
         };
         let outbound = match outbound {
             Ok(outbound) => outbound,
-            Err(note) => return Delivery::NotSent(note),
+            Err(note) => return Delivery::Unsendable(note),
         };
         let sent = match route {
             Some(route) => route.forward.send(outbound, traceparent, note).await,
@@ -115,7 +116,9 @@ impl Gateway {
     async fn answered(&self, message: &NewMessage, response: Response<Body>, asker: &Asker<'_>) -> Delivery {
         let (mut parts, body) = response.into_parts();
         headers::from_upstream(&mut parts.headers);
-        let retry_after = retry_after(&parts.headers);
+        let now = std::time::SystemTime::now();
+        let retry_after = throttle::retry_after(&parts.headers, now);
+        let spent = throttle::spent(&parts.headers, now);
         let status = parts.status;
         let snapshot = self.shared.snapshot.load_full();
         let route = snapshot
@@ -128,7 +131,11 @@ impl Gateway {
             Err(error) => return Delivery::Broken(error.to_string()),
         };
         match mapped(delivery, parts, bytes, asker).await {
-            Ok(response) => Delivery::Answer { response, retry_after },
+            Ok(response) => Delivery::Answer {
+                response,
+                retry_after,
+                spent,
+            },
             Err(note) if status.is_success() => Delivery::Withheld {
                 status: status.as_u16(),
                 note,
@@ -136,6 +143,7 @@ impl Gateway {
             Err(detail) => Delivery::Answer {
                 response: withheld(message, status, detail),
                 retry_after,
+                spent,
             },
         }
     }
@@ -175,9 +183,13 @@ impl Courier for Gateway {
         })
     }
 
-    fn is_open_for(&self, upstream: &str) -> bool {
-        self.upstream(upstream)
-            .is_some_and(|upstream| upstream.is_open_for_requests())
+    fn terms(&self, upstream: &str) -> Option<Terms> {
+        let upstream = self.upstream(upstream)?;
+        upstream.is_open_for_requests().then(|| upstream.terms())
+    }
+
+    fn may_retry(&self, upstream: &str) -> bool {
+        self.upstream(upstream).is_none_or(|upstream| upstream.may_repeat())
     }
 }
 
@@ -248,12 +260,6 @@ fn failed(refusal: &Refusal) -> Delivery {
     }
 }
 
-/// Between which versions a stored request was translated.
-fn translated(message: &NewMessage) -> Option<&str> {
-    let found = message.request.headers.iter().find(|(name, _)| name == TRANSLATED_TO);
-    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-}
-
 fn outbound(message: &NewMessage) -> Option<Outbound> {
     let mut headers = HeaderMap::with_capacity(message.request.headers.len());
     for (name, value) in &message.request.headers {
@@ -273,31 +279,9 @@ fn outbound(message: &NewMessage) -> Option<Outbound> {
     })
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_may_be_seconds_or_a_date() {
-        let headers =
-            |value: &str| HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
-        assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after(&headers("Sun, 06 Nov 1994 08:49:37 GMT")),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(retry_after(&headers("soon")), None);
-    }
 
     #[test]
     fn what_was_sent_leaves_doubt() {

@@ -1,9 +1,12 @@
 //! Brings queued messages to their upstreams: in order per key, never faster than the upstream recovers.
 
+mod ceiling;
 mod classify;
 #[cfg(test)]
 mod crash;
 mod pace;
+mod postman;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +18,21 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-pub use self::classify::{Attempt, Repeats, Signal, classify};
-use self::pace::Pace;
+pub use self::{
+    ceiling::Limit,
+    classify::{Attempt, Repeats, Signal, classify},
+};
+use self::{
+    pace::Pace,
+    postman::Postman,
+    suspects::{Suspects, Turn},
+};
 use super::{
     AttemptOutcome, Claimed, Failure, Lease, LogError, MessageLog, NewMessage, StoredResponse, after, backoff::Backoff,
 };
+use crate::telemetry::{DeliveryMetrics, Hold};
 
 /// Carries one message to its upstream.
 pub trait Courier: Send + Sync + 'static {
@@ -36,8 +47,19 @@ pub trait Courier: Send + Sync + 'static {
     fn look_up<'a>(&'a self, message: &'a NewMessage) -> Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>>;
     /// What the upstream does with this message when it has seen it before.
     fn repeats(&self, message: &NewMessage) -> Repeats;
-    /// Whether the upstream may be called at the moment: its breaker is closed, or a probe is due.
-    fn is_open_for(&self, upstream: &str) -> bool;
+    /// How an upstream may be called at the moment; `None` where it may not: its breaker is open, and no probe is due.
+    fn terms(&self, upstream: &str) -> Option<Terms>;
+    /// Whether the upstream's budget has one more retry, which is taken then.
+    fn may_retry(&self, upstream: &str) -> bool;
+}
+
+/// How an upstream may be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Attempts at the same time, of this gateway.
+    pub concurrency: usize,
+    /// What its vendor allows, all of it, of all gateways together.
+    pub limits: Arc<[Limit]>,
 }
 
 /// What came of one attempt.
@@ -46,10 +68,15 @@ pub enum Delivery {
     /// A complete answer, mapped to the caller's contract version.
     Answer {
         response: StoredResponse,
+        /// How long the upstream wants to be left alone.
         retry_after: Option<Duration>,
+        /// The upstream's own limit is used up for so long.
+        spent: Option<Duration>,
     },
-    /// Not a byte of the request was sent; why.
+    /// Not a byte of the request was sent: the upstream cannot be reached; why.
     NotSent(String),
+    /// Not a byte of the request was sent: there is no way to say it to the upstream as things are; why.
+    Unsendable(String),
     /// Some of it was sent and no complete answer came back; why.
     Broken(String),
     /// The upstream did it, with this status, but its answer could not be mapped and is not passed on; why.
@@ -70,13 +97,12 @@ pub enum LookedUp {
 /// Bounds of the delivery loop.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    /// Attempts at the same time, per upstream.
-    pub concurrency: usize,
     /// How long an attempt may take before its message is in doubt. Longer than any upstream's total timeout: attempts
     /// are cut at nine tenths of it.
     pub lease: Duration,
     /// How long finished messages are remembered.
     pub retention: Duration,
+    pub metrics: DeliveryMetrics,
 }
 
 /// How often leases, deadlines and retention are looked after.
@@ -108,6 +134,7 @@ async fn run_at(
     clock: fn() -> Timestamp,
 ) {
     let changed = log.changed();
+    let suspects = Suspects::new(clock());
     let mut round = Round {
         postman: Arc::new(Postman {
             log,
@@ -118,6 +145,7 @@ async fn run_at(
         paces: HashMap::new(),
         attempts: JoinSet::new(),
         under_way: HashMap::new(),
+        suspects,
         next_sweep: Timestamp::MIN,
     };
     while !stop.is_cancelled() {
@@ -150,6 +178,7 @@ struct Round {
     paces: HashMap<String, Pace>,
     attempts: JoinSet<Signal>,
     under_way: HashMap<Id, (String, Lease)>,
+    suspects: Suspects,
     next_sweep: Timestamp,
 }
 
@@ -158,34 +187,96 @@ impl Round {
     async fn dispatch(&mut self) -> Result<Duration, LogError> {
         self.sweep().await?;
         let now = (self.postman.clock)();
+        let members = self.postman.log.members();
+        if !self.try_suspect(members, now).await? {
+            // The end of an attempt will wake the loop.
+            return Ok(SWEEP_INTERVAL);
+        }
         let mut wait = SWEEP_INTERVAL;
         for (upstream, at) in self.postman.log.due().await? {
-            let pace = self.paces.entry(upstream.clone()).or_default();
-            if !self.postman.courier.is_open_for(&upstream) {
-                pace.close();
-                wait = wait.min(CLOSED_INTERVAL);
-                continue;
-            }
-            let due = at.max(pace.paused_until);
-            if due > now {
-                wait = wait.min(Duration::try_from(due.duration_since(now)).unwrap_or_default());
-                continue;
-            }
-            // Without room the end of an attempt will wake the loop.
-            let room = pace.room(self.postman.settings.concurrency);
-            if room > 0 {
-                let claimed = self
-                    .postman
-                    .log
-                    .claim(&upstream, room, self.postman.settings.lease, now)
-                    .await?;
-                pace.in_flight += claimed.len();
-                for claimed in claimed {
-                    self.start(&upstream, claimed);
+            match self.room(&upstream, at, members, now) {
+                Ok(0) => {}
+                Ok(room) => {
+                    let lease = self.postman.settings.lease;
+                    for claimed in self.postman.log.claim(&upstream, room, lease, now).await? {
+                        if claimed.breaks > 0 {
+                            self.postman.settings.metrics.holds(&upstream, Hold::Suspect);
+                            self.suspects.add(&upstream, claimed, after(now, lease));
+                            // Its trial may be next.
+                            wait = Duration::ZERO;
+                        } else {
+                            self.start(&upstream, claimed, members, now);
+                        }
+                    }
                 }
+                Err(closed) => wait = wait.min(closed),
             }
+            self.report(&upstream, now);
         }
         Ok(wait)
+    }
+
+    /// How many messages may start at an upstream whose first one is due at `at`, or how long none may. Without room the
+    /// end of an attempt will wake the loop.
+    fn room(&mut self, upstream: &str, at: Timestamp, members: u32, now: Timestamp) -> Result<usize, Duration> {
+        let pace = self.paces.entry(upstream.to_owned()).or_default();
+        let Some(terms) = self.postman.courier.terms(upstream) else {
+            pace.close();
+            return Err(CLOSED_INTERVAL);
+        };
+        pace.bound(terms.concurrency);
+        pace.ceilings.set(&terms.limits, members, now);
+        let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        let due = at.max(pace.paused_until);
+        if due > now {
+            return Err(until(due));
+        }
+        let room = pace.room();
+        let allowed = pace.ceilings.allowed(members, now);
+        if room > 0 && allowed == 0 {
+            if !std::mem::replace(&mut pace.is_at_ceiling, true) {
+                self.postman.settings.metrics.holds(upstream, Hold::Limit);
+            }
+            return Err(until(pace.ceilings.next(members, now)));
+        }
+        pace.is_at_ceiling = false;
+        Ok(room.min(allowed))
+    }
+
+    /// Starts the trial of a suspect, if it is time for one. Whether anything else may start.
+    async fn try_suspect(&mut self, members: u32, now: Timestamp) -> Result<bool, LogError> {
+        loop {
+            let (paces, courier) = (&self.paces, &self.postman.courier);
+            let may_start = |upstream: &str| {
+                let pace = paces.get(upstream);
+                pace.is_some_and(|pace| {
+                    pace.room() > 0 && pace.paused_until <= now && pace.ceilings.allowed(members, now) > 0
+                }) && courier.terms(upstream).is_some()
+            };
+            let suspect = match self.suspects.turn(self.attempts.len(), now, may_start) {
+                Turn::Others => return Ok(true),
+                Turn::Nothing => return Ok(false),
+                Turn::Trial(suspect) => suspect,
+            };
+            // It may have waited for long.
+            let lease = suspect.claimed.lease.clone();
+            match self.postman.log.renew(lease, self.postman.settings.lease, now).await {
+                Ok(()) => {}
+                Err(LogError::Fenced) => continue,
+                Err(error) => return Err(error),
+            }
+            let id = self.start(&suspect.upstream, suspect.claimed.clone(), members, now);
+            self.suspects.begun(id, &suspect);
+        }
+    }
+
+    /// What metrics say of an upstream's pace.
+    fn report(&self, upstream: &str, now: Timestamp) {
+        if let Some(pace) = self.paces.get(upstream) {
+            let is_open = pace.paused_until <= now && self.postman.courier.terms(upstream).is_some();
+            let limit = if is_open { pace.limit() } else { 0 };
+            self.postman.settings.metrics.pace(upstream, pace.in_flight, limit);
+        }
     }
 
     async fn sweep(&mut self) -> Result<(), LogError> {
@@ -206,14 +297,18 @@ impl Round {
         Ok(())
     }
 
-    fn start(&mut self, upstream: &str, claimed: Claimed) {
-        let failures = self.paces.get(upstream).map_or(0, |pace| pace.failures);
+    fn start(&mut self, upstream: &str, claimed: Claimed, members: u32, now: Timestamp) -> Id {
+        let pace = self.paces.entry(upstream.to_owned()).or_default();
+        pace.in_flight += 1;
+        pace.ceilings.take(members, now);
+        let failures = pace.failures;
         let postman = Arc::clone(&self.postman);
         let lease = claimed.lease.clone();
         let task = self
             .attempts
             .spawn(async move { postman.deliver(claimed, failures).await });
         self.under_way.insert(task.id(), (upstream.to_owned(), lease));
+        task.id()
     }
 
     async fn note(&mut self, done: Result<(Id, Signal), JoinError>) {
@@ -221,227 +316,21 @@ impl Round {
             Ok(done) => done,
             Err(error) => {
                 error!(%error, "an attempt at a queued message broke off; the message is in doubt");
-                if let Some((_, lease)) = self.under_way.get(&error.id()) {
-                    self.postman.broke_off(lease.clone()).await;
+                if let Some((upstream, lease)) = self.under_way.get(&error.id()) {
+                    self.postman.broke_off(upstream, lease.clone()).await;
                 }
                 (error.id(), Signal::Trouble)
             }
         };
+        self.suspects.ended(id);
         if let Some((upstream, _)) = self.under_way.remove(&id) {
-            self.paces.entry(upstream).or_default().note(signal);
-        }
-    }
-}
-
-/// What an attempt needs.
-struct Postman {
-    log: Arc<dyn MessageLog>,
-    courier: Arc<dyn Courier>,
-    settings: DeliverySettings,
-    clock: fn() -> Timestamp,
-}
-
-impl Postman {
-    /// One message, from its lease to its record.
-    async fn deliver(&self, claimed: Claimed, closed_door_failures: u32) -> Signal {
-        let now = (self.clock)();
-        let repeats = self.courier.repeats(&claimed.message);
-        if let Some(outcome) = self.without_sending(&claimed, repeats, now).await {
-            self.finish(&claimed, outcome).await;
-            return Signal::None;
-        }
-        let number = match self.log.begin_attempt(claimed.lease.clone(), now).await {
-            Ok(number) => number,
-            Err(error) => {
-                warn!(message.id = claimed.message.id, %error, "a queued message was not sent: its attempt could not be recorded");
-                return Signal::Trouble;
+            match signal {
+                Signal::Pause { .. } => self.postman.settings.metrics.holds(&upstream, Hold::Pause),
+                Signal::Spent { .. } => self.postman.settings.metrics.holds(&upstream, Hold::Spent),
+                Signal::Answered | Signal::Trouble | Signal::None => {}
             }
-        };
-        // An attempt ends before its lease, so that nobody else sends the message meanwhile.
-        let limit = self.settings.lease.mul_f64(0.9);
-        let delivery = timeout(limit, self.courier.attempt(&claimed.message, number)).await;
-        let delivery = delivery.unwrap_or_else(|_| Delivery::Broken(format!("no answer within {limit:?}")));
-        let attempt = Attempt {
-            number,
-            max_attempts: claimed.message.max_attempts,
-            deadline: claimed.message.deadline,
-            first_sent: claimed.first_sent.unwrap_or(now),
-            repeats,
-            was_in_doubt: claimed.message.is_in_doubt,
-            closed_door_failures,
-        };
-        let (outcome, signal) = classify(delivery, &attempt, (self.clock)(), fastrand::f64());
-        self.finish(&claimed, outcome).await;
-        signal
-    }
-
-    /// What can be said of a message before it is sent (again).
-    async fn without_sending(&self, claimed: &Claimed, repeats: Repeats, now: Timestamp) -> Option<AttemptOutcome> {
-        if claimed.message.is_in_doubt {
-            let first_sent = claimed.first_sent.unwrap_or(claimed.admitted);
-            match repeats {
-                Repeats::Lookup { settle } => {
-                    if let Some(outcome) = self.look_up(claimed, settle, now).await {
-                        return Some(outcome);
-                    }
-                }
-                _ if repeats.resolves(first_sent, now) => {}
-                _ => {
-                    return Some(AttemptOutcome::Parked {
-                        failure: Failure::technical(classify::PARKED),
-                    });
-                }
-            }
-        }
-        if claimed.attempts >= claimed.message.max_attempts {
-            let is_in_doubt = claimed.message.is_in_doubt;
-            return Some(AttemptOutcome::Dead {
-                failure: Failure::technical(classify::exhausted(is_in_doubt, "no answer")),
-                is_in_doubt,
-            });
-        }
-        None
-    }
-
-    /// Asks whether it was done. `None`: it was not, so it may be sent again.
-    async fn look_up(&self, claimed: &Claimed, settle: Duration, now: Timestamp) -> Option<AttemptOutcome> {
-        let limit = self.settings.lease.mul_f64(0.4);
-        let asked = timeout(limit, self.courier.look_up(&claimed.message)).await;
-        match asked.unwrap_or_else(|_| LookedUp::Failed(format!("no answer within {limit:?}"))) {
-            LookedUp::Found(response) => Some(AttemptOutcome::Delivered(response)),
-            LookedUp::NotFound => {
-                // An attempt that was slow may still have its effect.
-                let settled = after(claimed.last_sent.unwrap_or(claimed.admitted), settle);
-                (settled > now).then(|| AttemptOutcome::InDoubt {
-                    at: settled,
-                    failure: Failure::technical("the upstream does not have it yet; it is asked again"),
-                })
-            }
-            LookedUp::Failed(cause) => {
-                let wait = Backoff::CLOSED_DOOR.wait(u32::MAX, fastrand::f64());
-                Some(AttemptOutcome::InDoubt {
-                    at: after((self.clock)(), wait).min(claimed.message.deadline),
-                    failure: Failure::technical(format!("whether it was done could not be found out: {cause}")),
-                })
-            }
-        }
-    }
-
-    /// An attempt ended without an outcome.
-    async fn broke_off(&self, lease: Lease) {
-        let now = (self.clock)();
-        let outcome = AttemptOutcome::Lost {
-            at: after(now, Backoff::MESSAGE.wait(1, fastrand::f64())),
-            failure: Failure::technical("its delivery broke off in the gateway"),
-        };
-        // It may have ended after its outcome was recorded.
-        if let Err(error) = self.log.finish(lease, outcome, now).await
-            && error != LogError::Fenced
-        {
-            error!(%error, "the end of an attempt could not be recorded");
-        }
-    }
-
-    /// Records the outcome; where that fails, the lease will end and the message be in doubt.
-    async fn finish(&self, claimed: &Claimed, outcome: AttemptOutcome) {
-        report(claimed, &outcome);
-        // A store that is away may be back before the lease ends.
-        let until = after((self.clock)(), self.settings.lease);
-        let mut was_in_doubt = false;
-        loop {
-            let error = match self.record(claimed, &outcome).await {
-                Ok(()) => return,
-                // It was recorded the time before.
-                Err(LogError::Fenced) if was_in_doubt => return,
-                Err(error) => error,
-            };
-            was_in_doubt |= matches!(error, LogError::InDoubt(_));
-            let may_pass = matches!(error, LogError::Unavailable(_) | LogError::InDoubt(_));
-            if !may_pass || (self.clock)() >= until {
-                error!(message.id = claimed.message.id, %error, "the outcome of an attempt could not be recorded");
-                return;
-            }
-            sleep(AWAY_INTERVAL).await;
-        }
-    }
-
-    async fn record(&self, claimed: &Claimed, outcome: &AttemptOutcome) -> Result<(), LogError> {
-        let mut result = self
-            .log
-            .finish(claimed.lease.clone(), outcome.clone(), (self.clock)())
-            .await;
-        if result == Err(LogError::Full) {
-            // What matters is that it was done; its answer may be too large for what is left.
-            result = self
-                .log
-                .finish(claimed.lease.clone(), without_body(outcome.clone()), (self.clock)())
-                .await;
-        }
-        result
-    }
-}
-
-fn without_body(outcome: AttemptOutcome) -> AttemptOutcome {
-    let empty = |response: StoredResponse| StoredResponse {
-        body: bytes::Bytes::new(),
-        ..response
-    };
-    match outcome {
-        AttemptOutcome::Delivered(response) => AttemptOutcome::Delivered(empty(response)),
-        AttemptOutcome::Rejected(response) => AttemptOutcome::Rejected(empty(response)),
-        other => other,
-    }
-}
-
-fn report(claimed: &Claimed, outcome: &AttemptOutcome) {
-    let message = &claimed.message;
-    let (id, upstream, correlation) = (&message.id, &message.order_key.upstream, &message.correlation);
-    match outcome {
-        AttemptOutcome::Delivered(response) => {
-            info!(
-                message.id = id,
-                upstream.name = upstream,
-                correlation,
-                response.status,
-                "queued message delivered"
-            );
-        }
-        AttemptOutcome::Rejected(response) => {
-            warn!(
-                message.id = id,
-                upstream.name = upstream,
-                correlation,
-                response.status,
-                "queued message rejected"
-            );
-        }
-        AttemptOutcome::RetryAt { at, failure, .. } => {
-            let cause = &failure.cause;
-            info!(message.id = id, upstream.name = upstream, correlation, %at, cause, "queued message will be retried");
-        }
-        AttemptOutcome::InDoubt { at, failure } => {
-            let cause = &failure.cause;
-            warn!(message.id = id, upstream.name = upstream, correlation, %at, cause, "queued message in doubt");
-        }
-        AttemptOutcome::Parked { failure } => {
-            warn!(
-                message.id = id,
-                upstream.name = upstream,
-                correlation,
-                cause = failure.cause,
-                "queued message parked for a person"
-            );
-        }
-        // None of these is an upstream's word.
-        AttemptOutcome::Answered(_) | AttemptOutcome::Lost { .. } | AttemptOutcome::Forgotten => {}
-        AttemptOutcome::Dead { failure, .. } => {
-            warn!(
-                message.id = id,
-                upstream.name = upstream,
-                correlation,
-                cause = failure.cause,
-                "queued message dead"
-            );
+            self.paces.entry(upstream.clone()).or_default().note(signal);
+            self.report(&upstream, (self.postman.clock)());
         }
     }
 }

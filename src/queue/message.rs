@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Failure, Standing};
+use super::{Failure, Standing, TRANSLATED_TO};
 
 /// SHA-256 of an idempotency scope or of a request.
 pub type Digest = [u8; 32];
@@ -106,6 +106,20 @@ pub struct StoredRequest {
     pub body: Bytes,
     /// The idempotency key sent to the upstream; changes only when a person makes it another request.
     pub idempotency_key: String,
+}
+
+impl StoredRequest {
+    /// What it takes to keep it, in bytes.
+    pub fn size(&self) -> u64 {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        (self.path_and_query.len() + headers.sum::<usize>() + self.body.len()) as u64
+    }
+
+    /// Between which contract versions it was translated, as [`Mark::stored`](crate::contract::Mark::stored) says it.
+    pub(crate) fn translated(&self) -> Option<&str> {
+        let found = self.headers.iter().find(|(name, _)| name == TRANSLATED_TO);
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
 }
 
 /// The upstream's answer, mapped to the caller's contract version.

@@ -43,7 +43,7 @@ pub enum AttemptOutcome {
     Parked { failure: Failure },
     /// Attempts are used up.
     Dead { failure: Failure, is_in_doubt: bool },
-    /// The delivery itself broke off. Again at `at`, unless that happens twice in a row.
+    /// The delivery itself broke off, alone. Again at `at`, unless that happens twice in a row.
     Lost { at: Timestamp, failure: Failure },
     /// Nothing was done, and its caller knows: there never was a message.
     Forgotten,

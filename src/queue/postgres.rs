@@ -333,6 +333,10 @@ impl MessageLog for PostgresLog {
         })
     }
 
+    fn members(&self) -> u32 {
+        self.database.members()
+    }
+
     fn room(&self) -> LogFuture<'_, Room> {
         let room = Room {
             admitted: self.database.admitted.load(Ordering::Relaxed),

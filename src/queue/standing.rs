@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use super::{Act, AttemptOutcome, Failure, HeadOfLine, Lease, LogError, MessageState, NewMessage, after};
 use crate::problem::FailureClass;
 
-/// Deliveries of a message that may break off in a row before it is parked.
-const MOST_BREAKS: u32 = 2;
+/// With so many grounds to believe that it ends its own delivery, a message is parked: a first one that it may share
+/// with others, and two that are its alone.
+const MOST_BREAKS: u32 = 3;
 
 /// Everything of a message that changes. A store keeps one beside each message and changes it by these functions only,
 /// each inside one commit with what the function's result asks for.
@@ -19,7 +20,9 @@ pub struct Standing {
     pub attempts: u32,
     /// Attempts after which it is dead. Grows when a person has it tried again.
     pub max_attempts: u32,
-    /// Deliveries in a row that ended with their process or their task.
+    /// Grounds to believe that it ends its own delivery. The first is an attempt that ended with its process, as those of
+    /// others may have: it is a suspect then, and suspects are delivered one at a time. Each further one is a process
+    /// that ended while it was the only suspect at the upstream. An attempt that comes to an end clears it.
     pub breaks: u32,
     /// When the first attempt that may have had its effect was made.
     pub first_sent: Option<Timestamp>,
@@ -133,6 +136,8 @@ impl Standing {
         let mut next = None;
         self.state = match outcome {
             AttemptOutcome::Lost { failure, at } => {
+                // Its own task broke off, nobody else's: no need to find out whose fault it was.
+                self.breaks = self.breaks.max(1);
                 self.lose(failure.clone(), *at);
                 return Ok(ended);
             }
@@ -171,7 +176,10 @@ impl Standing {
         };
         self.leased_until = None;
         self.next_attempt = next;
-        self.breaks = 0;
+        // What was not sent has shown nothing.
+        if !matches!(outcome, AttemptOutcome::RetryAt { counts: false, .. }) {
+            self.breaks = 0;
+        }
         self.failure = outcome.failure();
         self.finished = self.state.is_final().then_some(now);
         Ok(ended)
@@ -339,7 +347,8 @@ pub struct EndedAttempt {
 /// Why an attempt whose process or lease ended before it did is in doubt.
 pub(crate) const LOST_CAUSE: &str = "the gateway lost sight of it";
 
-const POISON: &str = "its delivery broke off twice in a row, so it is not tried again without a person";
+const POISON: &str =
+    "its delivery broke off time and again, twice with nobody else to blame: it is not tried again without a person";
 
 fn conflict(why: &str) -> LogError {
     LogError::Conflict(why.to_owned())

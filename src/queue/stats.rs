@@ -64,30 +64,36 @@ pub struct Room {
 #[derive(Default)]
 pub struct Arrivals {
     apis: Mutex<HashMap<String, Arc<Arriving>>>,
-    samples: Mutex<VecDeque<(Instant, BTreeMap<String, u64>)>>,
+    samples: Mutex<VecDeque<(Instant, Counts)>>,
 }
+
+/// Requests and their bytes so far, by API.
+type Counts = BTreeMap<String, (u64, u64)>;
 
 /// Those of one API.
 #[derive(Default)]
 pub struct Arriving {
     requests: AtomicU64,
+    /// What they would take in the store.
+    bytes: AtomicU64,
     /// How many of its messages may wait; zero where that is not bounded.
     bound: AtomicU64,
 }
 
 impl Arriving {
-    /// One more.
-    pub fn count(&self) {
+    /// One more, with so many bytes of its own to store.
+    pub fn count(&self, bytes: u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes + OVERHEAD, Ordering::Relaxed);
     }
 }
 
 /// How long an outage of everything would still fit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outlook {
-    /// Requests that could be queued, at present.
+    /// Requests that could be queued, at present, at all gateways.
     pub per_second: f64,
-    /// What one takes in the store, as far as is known.
+    /// What one takes in the store, by those of the last minute; a guess where there were none.
     pub bytes_each: u64,
     /// How long, and what ends it. `None` where nothing comes in or nothing is bounded.
     pub fits: Option<(Duration, String)>,
@@ -97,6 +103,9 @@ pub struct Outlook {
 const WINDOW: Duration = Duration::from_mins(1);
 /// What a message is taken to need where none is there to tell.
 const USUAL_BYTES: u64 = 4_096;
+/// What a message takes in a store besides its own bytes: its row, those of its order key and attempts, their indexes, and
+/// what pages leave empty.
+const OVERHEAD: u64 = 1_300;
 
 impl Arrivals {
     /// The counter of an API, and how many of its messages may wait.
@@ -110,9 +119,10 @@ impl Arrivals {
     /// Looks at the counters. To be called every few seconds.
     pub fn sample(&self, now: Instant) {
         let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = apis
-            .iter()
-            .map(|(api, arriving)| (api.clone(), arriving.requests.load(Ordering::Relaxed)));
+        let counts = apis.iter().map(|(api, arriving)| {
+            let counts = [&arriving.requests, &arriving.bytes].map(|counter| counter.load(Ordering::Relaxed));
+            (api.clone(), counts.into())
+        });
         let counts = counts.collect();
         drop(apis);
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,16 +132,12 @@ impl Arrivals {
         }
     }
 
-    /// What the present rate means.
-    pub fn outlook(&self, stats: &QueueStats, room: &Room) -> Outlook {
-        let rates = self.rates();
+    /// What the present rate means, where `members` gateways share the store and get as many requests each.
+    pub fn outlook(&self, stats: &QueueStats, room: &Room, members: u32) -> Outlook {
+        let (rates, bytes_each) = self.rates(members);
         let per_second: f64 = rates.values().sum();
-        let messages = stats.count(|_| true);
-        let bytes_each = if messages >= 100 {
-            (room.used / messages).max(1)
-        } else {
-            USUAL_BYTES
-        };
+        // Not by what is there: most of that may be short answers that are remembered.
+        let bytes_each = bytes_each.unwrap_or(USUAL_BYTES).max(1);
         let mut fits: Option<(Duration, String)> = None;
         let mut bound = |left: u64, rate: f64, what: &str| {
             if rate > 0.0 {
@@ -167,22 +173,26 @@ impl Arrivals {
         }
     }
 
-    fn rates(&self) -> BTreeMap<String, f64> {
+    /// Requests a second by API, and what one of them takes.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn rates(&self, members: u32) -> (BTreeMap<String, f64>, Option<u64>) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some((first_at, first)), Some((last_at, last))) = (samples.front(), samples.back()) else {
-            return BTreeMap::new();
+            return Default::default();
         };
         let seconds = last_at.duration_since(*first_at).as_secs_f64();
         if seconds <= 0.0 {
-            return BTreeMap::new();
+            return Default::default();
         }
-        let rate = |(api, count): (&String, &u64)| {
-            let before = first.get(api).copied().unwrap_or(0);
-            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let rate = count.saturating_sub(before) as f64 / seconds;
-            (api.clone(), rate)
-        };
-        last.iter().map(rate).collect()
+        let (mut rates, mut requests, mut bytes) = (BTreeMap::new(), 0, 0);
+        for (api, (count, size)) in last {
+            let (count_before, size_before) = first.get(api).copied().unwrap_or_default();
+            let added = count.saturating_sub(count_before);
+            requests += added;
+            bytes += size.saturating_sub(size_before);
+            rates.insert(api.clone(), added as f64 * f64::from(members.max(1)) / seconds);
+        }
+        (rates, bytes.checked_div(requests))
     }
 }
 
@@ -196,8 +206,8 @@ mod tests {
         let (orders, stock) = (arrivals.of("orders", Some(600)), arrivals.of("stock", None));
         let start = Instant::now();
         arrivals.sample(start);
-        (0..60).for_each(|_| orders.count());
-        (0..120).for_each(|_| stock.count());
+        (0..60).for_each(|_| orders.count(4_096 - OVERHEAD));
+        (0..120).for_each(|_| stock.count(4_096 - OVERHEAD));
         arrivals.sample(start + Duration::from_mins(1));
 
         let room = |quota| Room {
@@ -205,17 +215,73 @@ mod tests {
             used: 0,
             quota,
         };
-        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * 4_096 * 100));
+        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * 4_096 * 100), 1);
         assert!((outlook.per_second - 3.0).abs() < 1e-9);
         assert_eq!(
             outlook.fits,
             Some((Duration::from_secs(100), "queue.maxBytes".to_owned()))
         );
-        let outlook = arrivals.outlook(&QueueStats::default(), &room(1 << 40));
+        let outlook = arrivals.outlook(&QueueStats::default(), &room(1 << 40), 1);
         assert_eq!(
             outlook.fits,
             Some((Duration::from_mins(10), "waiting.api of orders".to_owned()))
         );
+        // Two gateways fill it twice as fast.
+        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * 4_096 * 100), 2);
+        assert_eq!(outlook.fits.unwrap().0, Duration::from_secs(50));
+    }
+
+    /// What is foretold for a store that is half empty, and what then happens.
+    #[tokio::test]
+    async fn what_is_foretold_is_what_fits() {
+        use crate::queue::{
+            LogError, MessageLog as _, NewMessage, SqliteLog,
+            conformance::{Short as _, at, message},
+        };
+
+        for (size, quota) in [(300, 4 << 20), (2_000, 8 << 20), (40_000, 32 << 20)] {
+            let folder = tempfile::tempdir().unwrap();
+            let log = SqliteLog::open(folder.path(), quota).unwrap();
+            let arrivals = Arrivals::default();
+            let (orders, start) = (arrivals.of("orders", None), Instant::now());
+            arrivals.sample(start);
+            (0..600).for_each(|_| orders.count(size));
+            arrivals.sample(start + Duration::from_mins(1));
+            let stats = log.stats(at(0)).await.unwrap();
+            let outlook = arrivals.outlook(&stats, &log.room().await.unwrap(), 1);
+            let foretold = outlook.fits.unwrap().0.as_secs_f64() * 10.0;
+
+            let mut stored = 0_u32;
+            loop {
+                let mut scope = [0; 32];
+                scope[..4].copy_from_slice(&stored.to_be_bytes());
+                let plain = message(0, &stored.to_string());
+                let mut request = plain.request.clone();
+                request.body = vec![b'x'; usize::try_from(size).unwrap()].into();
+                let id = format!("n{stored}");
+                match log
+                    .put(
+                        NewMessage {
+                            id,
+                            scope,
+                            request,
+                            ..plain
+                        },
+                        at(0),
+                    )
+                    .await
+                {
+                    Ok(_) => stored += 1,
+                    Err(LogError::Full) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let share = foretold / f64::from(stored);
+            assert!(
+                (0.7..1.2).contains(&share),
+                "{size} bytes each: foretold {foretold}, stored {stored}"
+            );
+        }
     }
 
     #[test]
@@ -223,6 +289,6 @@ mod tests {
         let arrivals = Arrivals::default();
         arrivals.of("orders", Some(1));
         arrivals.sample(Instant::now());
-        assert_eq!(arrivals.outlook(&QueueStats::default(), &Room::default()).fits, None);
+        assert_eq!(arrivals.outlook(&QueueStats::default(), &Room::default(), 1).fits, None);
     }
 }

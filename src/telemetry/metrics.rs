@@ -1,6 +1,7 @@
 //! Counters for Prometheus. Handles are resolved when a snapshot is compiled; a request only adds to them.
 
 mod checks;
+mod deliveries;
 mod lookups;
 mod traffic;
 mod trial;
@@ -23,6 +24,7 @@ use prometheus_client::{
 
 pub use self::{
     checks::{ChannelChecks, Direction},
+    deliveries::{DeliveryMetrics, Hold},
     lookups::LookupMetrics,
     traffic::VersionCalls,
     trial::TrialMetrics,
@@ -35,7 +37,7 @@ use self::{
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Health, Lane, MessageState, QueueStats},
+    queue::{Health, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -89,11 +91,6 @@ struct ContractLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LaneLabels {
-    lane: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
 }
@@ -116,8 +113,8 @@ struct Inner {
     checks: Checks,
     candidates: Candidates,
     keys: Keys,
-    queue_waiting: Family<LaneLabels, Gauge>,
-    queue_messages: Family<StateLabels, Gauge>,
+    deliveries: DeliveryMetrics,
+    retries_refused: Family<UpstreamLabels, Counter>,
     queue_health: Family<StateLabels, Gauge>,
     queue_oldest: Gauge<f64, AtomicU64>,
     spans_dropped: Counter,
@@ -148,8 +145,8 @@ impl Default for Metrics {
             checks: Checks::default(),
             candidates: Candidates::default(),
             keys: Keys::default(),
-            queue_waiting: Family::default(),
-            queue_messages: Family::default(),
+            deliveries: DeliveryMetrics::default(),
+            retries_refused: Family::default(),
             queue_health: Family::default(),
             queue_oldest: Gauge::default(),
             spans_dropped: Counter::default(),
@@ -191,16 +188,9 @@ impl Inner {
         self.checks.register(registry);
         self.candidates.register(registry);
         self.keys.register(registry);
-        registry.register(
-            "queue_waiting",
-            "Messages that wait for delivery",
-            self.queue_waiting.clone(),
-        );
-        registry.register(
-            "queue_messages",
-            "Messages by state, where they do not wait",
-            self.queue_messages.clone(),
-        );
+        self.deliveries.register(registry);
+        let help = "Retries of requests that were not made: the upstream's budget of retries was used up";
+        registry.register("upstream_retries_refused", help, self.retries_refused.clone());
         let help = "How the queue's store is: 1 for the state it is in";
         registry.register("queue_health", help, self.queue_health.clone());
         let help = "Age of the oldest message that waits";
@@ -285,6 +275,7 @@ impl Metrics {
             metrics: self.clone(),
             duration: self.0.attempt_durations.get_or_create(&labels).clone(),
             breaker: self.0.breakers.get_or_create(&labels).clone(),
+            retries_refused: self.0.retries_refused.get_or_create(&labels).clone(),
             ok: self
                 .0
                 .attempts
@@ -316,6 +307,11 @@ impl Metrics {
             version: version.to_owned(),
             operation: operation.to_owned(),
         }
+    }
+
+    /// The series of deliveries from the queue.
+    pub fn deliveries(&self) -> DeliveryMetrics {
+        self.0.deliveries.clone()
     }
 
     /// The series of one API's candidate.
@@ -374,25 +370,7 @@ impl Metrics {
 
     /// How the queue stands.
     pub fn queue(&self, stats: &QueueStats) {
-        for lane in [Lane::Urgent, Lane::Standard, Lane::Bulk] {
-            self.0
-                .queue_waiting
-                .get_or_create(&LaneLabels { lane: lane.name() })
-                .set(signed(stats.waiting(lane)));
-        }
-        for (state, name) in [
-            (MessageState::InDoubt, "in_doubt"),
-            (MessageState::Parked, "parked"),
-            (MessageState::Delivered, "delivered"),
-            (MessageState::Dead, "dead"),
-            (MessageState::Expired, "expired"),
-            (MessageState::Discarded, "discarded"),
-        ] {
-            self.0
-                .queue_messages
-                .get_or_create(&StateLabels { state: name })
-                .set(signed(stats.in_state(state)));
-        }
+        self.0.deliveries.count(stats);
         self.0
             .queue_oldest
             .set(stats.oldest.map_or(0.0, |age| age.as_secs_f64()));
@@ -534,6 +512,7 @@ pub struct UpstreamMetrics {
     name: String,
     duration: Histogram,
     breaker: Gauge,
+    retries_refused: Counter,
     ok: Counter,
 }
 
@@ -572,6 +551,11 @@ impl UpstreamMetrics {
                 outcome,
             })
             .inc();
+    }
+
+    /// A retry was not made, as too many are made already.
+    pub fn retry_refused(&self) {
+        self.retries_refused.inc();
     }
 
     /// How the upstream's breaker stands.

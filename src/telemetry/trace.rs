@@ -230,7 +230,10 @@ impl Traces {
                     root.status = Status::error("");
                 }
             }
-            Delivery::Withheld { note: cause, .. } | Delivery::NotSent(cause) | Delivery::Broken(cause) => {
+            Delivery::Withheld { note: cause, .. }
+            | Delivery::NotSent(cause)
+            | Delivery::Unsendable(cause)
+            | Delivery::Broken(cause) => {
                 root.status = Status::error(cause.clone());
             }
         }

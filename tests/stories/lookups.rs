@@ -164,6 +164,114 @@ async fn an_order_of_hundreds_of_lines_asks_for_each_key_once() {
 }
 
 #[tokio::test]
+async fn what_waits_is_translated_when_it_is_accepted_and_its_answer_when_it_is_delivered() {
+    let world = World::start_with(ask).await;
+    let token = world.token("storefront");
+    world.fault("erp", "down").await;
+    let answer = world.orders(&token, "v1", "k-1", order("L-1", "0000700001")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let location = answer.header("location").to_owned();
+    assert_eq!(world.keys("findAccounts", "found").await, 1);
+    world.fault("erp", "up").await;
+    world
+        .until("the order is delivered", async || {
+            world.reads(&token, &location).await.json()["state"] == "delivered"
+        })
+        .await;
+    let placed = world.ledger("erp").await.pop().unwrap();
+    assert_eq!(placed["body"]["parties"]["soldTo"]["number"], "10001");
+    let state = world.reads(&token, &location).await.json();
+    assert_eq!(state["response"]["body"]["customerNo"], "0000700001", "{state}");
+    assert_eq!(world.keys("getAccount", "found").await, 1);
+}
+
+#[tokio::test]
+async fn an_update_that_is_merged_asks_for_its_keys_too() {
+    let world = World::start_with(ask).await;
+    let token = world.token("storefront");
+    let placed = world.orders(&token, "v1", "k-1", order("L-1", "0000700001")).await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+    let changed = order("L-1", "0000700002").replace("Rampe 3", "Rampe 4");
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("idempotency-key", "k-2"),
+    ];
+    let path = "/system/erp/v1/orders/L-1";
+    let answer = world.call(http::Method::PUT, path, &headers, changed).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["customerNo"], "0000700002");
+    let sent = world.ledger("erp").await.pop().unwrap();
+    assert_eq!(sent["body"]["parties"]["soldTo"]["number"], "10002");
+    assert_eq!(sent["body"]["notes"][0], "Rampe 4");
+}
+
+#[tokio::test]
+async fn keys_that_nobody_answers_in_time_end_a_request_and_send_nothing() {
+    let world = World::start_with(|folder| {
+        ask(folder);
+        let timeouts = "timeouts: { connect: 500ms, response: 300ms, total: 400ms }";
+        let theirs = "timeouts: { connect: 500ms, response: 8s, total: 10s }";
+        replace(folder, "policies/upstreams/crm.yaml", theirs, timeouts);
+    })
+    .await;
+    let token = world.token("storefront");
+    world.fault("crm", "slow").await;
+    let answer = world.orders(&token, "v1", "k-1", order("L-1", "0000700001")).await;
+    let problem = answer.is_problem(504, "upstream-timeout");
+    assert!(problem["detail"].as_str().unwrap().contains("crm"), "{problem}");
+    assert_eq!(world.ledger("erp").await, Vec::<serde_json::Value>::new());
+    assert_eq!(world.keys("findAccounts", "failed").await, 1);
+}
+
+#[tokio::test]
+async fn links_ask_for_their_keys_and_are_left_out_where_nobody_answers() {
+    let world = World::start_with(|folder| {
+        let path = folder.join("policies/gateway.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}\nmappings: any\n")).unwrap();
+        // Only the query: bodies have the padded number still. What is known on the way back is soon forgotten.
+        let lookup = LOOKUP
+            .replace("from: customerNo, to: customer.id", "path: customer")
+            .replace("take: /formerNumber }", "take: /formerNumber, keep: 1s }");
+        replace(
+            folder,
+            MAPPING,
+            "- strip: { path: customer, char: '0', width: 10 }",
+            &format!("- {lookup}"),
+        );
+    })
+    .await;
+    let token = world.token("storefront");
+    for number in ["L-1", "L-2"] {
+        let answer = world.orders(&token, "v1", number, order_v1(number)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    let path = "/system/erp/v1/orders?customer=0000700001&limit=1";
+    let page = world.reads(&token, path).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    let next = page.json()["nextPage"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        next.contains("customer=0000700001"),
+        "in the shop's own words: {page:?}"
+    );
+    let page = world.reads(&token, &next).await;
+    assert_eq!(page.json()["orders"][0]["orderNo"], "L-1", "{page:?}");
+
+    world.fault("crm", "down").await;
+    world
+        .until("the link is left out", async || {
+            let page = world.reads(&token, path).await;
+            assert_eq!(page.status, 200, "nothing is withheld for a link: {page:?}");
+            page.json()["nextPage"].is_null()
+        })
+        .await;
+    let metrics = world.admin("/metrics").await.text;
+    assert!(metrics.contains("kind=\"link_dropped\""), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_lookup_that_cannot_be_asked_is_found_before_it_goes_live() {
     let world = World::without_gateway(|folder| {
         ask(folder);

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use crate::{
     harness::{World, crossdock},
-    orders::{order_v1, order_v2},
+    orders::{order_v1, order_v2, order_v3},
 };
 
 /// Translates a document of the repository's own contract of orders.
@@ -267,4 +267,62 @@ async fn an_order_of_many_thousand_lines_takes_a_few_times_its_size_in_memory() 
     // Short lines, of which each becomes twice as long in v3, and there and back: the answer repeats all of it. What the
     // allocator has not given back yet counts, too.
     assert!(grown <= 12 * size, "{grown} bytes for a body of {size}");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_translated_is_withheld_and_says_where_and_by_which_step() {
+    let world = World::start().await;
+    let token = world.token("storefront");
+    let mut order = order_v3("W-1");
+    // Callers of v1 know one currency for the whole order.
+    order["lines"][0]["unitPrice"]["currency"] = "USD".into();
+    order["lines"][0]["description"] = "for nobody else".into();
+    let placed = world.orders(&token, "v3", "k-1", order.to_string()).await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+
+    let answer = world.reads(&token, "/system/erp/v1/orders/W-1").await;
+    let problem = answer.is_problem(502, "upstream-invalid");
+    assert_eq!(problem["step"], "orders/v1-v2.map.yaml:41:9 (copy)", "{problem}");
+    let pointer = problem["errors"][0]["pointer"].as_str().unwrap();
+    assert!(pointer.starts_with("/lines/0"), "in the words of v1: {problem}");
+    for raw in ["USD", "for nobody else", "unitPrice", "19.90"] {
+        assert!(!answer.text.contains(raw), "{raw} in {}", answer.text);
+    }
+    world
+        .until("operators read why", async || {
+            let line = world.access_log();
+            line.contains("v1-v2.map.yaml:41:9 (copy)")
+        })
+        .await;
+    let metrics = world.admin("/metrics").await.text;
+    assert!(metrics.contains("kind=\"response_unmappable\""), "{metrics}");
+    // Who speaks the ERP's version reads it as it is.
+    let read = world.reads(&token, "/system/erp/v3/orders/W-1").await;
+    assert_eq!(read.json()["lines"][0]["unitPrice"]["currency"], "USD");
+}
+
+#[tokio::test]
+async fn a_document_that_a_mapping_made_wrong_is_not_sent_and_names_the_step() {
+    let world = World::start_with(|folder| {
+        let path = folder.join("policies/gateway.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}\nmappings: any\n")).unwrap();
+        // The ERP takes whole amounts only, and nobody told the mappings.
+        let path = folder.join("contracts/orders/v3/openapi.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let digits = r"pattern: '^(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?$'";
+        assert!(text.contains(digits), "{text}");
+        std::fs::write(&path, text.replacen(digits, "pattern: '^[0-9]+$'", 1)).unwrap();
+    })
+    .await;
+    let token = world.token("storefront");
+    let answer = world.orders(&token, "v1", "k-1", order_v1("M-1")).await;
+    let problem = answer.is_problem(500, "mapping-invalid");
+    let expected = match problem["errors"][0]["pointer"].as_str().unwrap() {
+        "/lines/0/unitPrice/amount" => "orders/v1-v2.map.yaml:39:9 (decimal)",
+        "/totals/net/amount" => "orders/v1-v2.map.yaml:29:7 (decimal)",
+        other => panic!("{other}: {problem}"),
+    };
+    assert_eq!(problem["step"], expected, "{problem}");
+    assert!(world.ledger("erp").await.is_empty());
 }

@@ -12,9 +12,9 @@ use crate::{
 /// What a command said.
 #[derive(Debug)]
 pub(crate) struct Said {
-    is_well: bool,
-    out: String,
-    err: String,
+    pub(crate) is_well: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {

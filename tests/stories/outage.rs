@@ -1,6 +1,9 @@
 //! An outage of the ERP is a delay and not a loss, even when the gateway is killed in the middle.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 use serde_json::Value;
@@ -140,6 +143,46 @@ async fn a_client_may_ask_to_be_answered_at_once() {
         .await;
 }
 
+#[tokio::test]
+async fn after_an_outage_the_vendors_limit_is_kept_and_metrics_say_so() {
+    let world = World::start_with(|folder| {
+        let path = folder.join("policies/upstreams/erp.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}delivery: {{ limits: [{{ rate: 5/s }}] }}\n")).unwrap();
+    })
+    .await;
+    let token = world.token("storefront");
+    world.fault("erp", "down").await;
+    for number in 0..10 {
+        let order = format!("L-{number}");
+        let answer = world.orders(&token, "v3", &order, order_v3(&order).to_string()).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let says = async |series: &str| world.admin("/metrics").await.text.contains(series);
+    let pauses = r#"crossdock_queue_holds_total{upstream="erp",cause="pause"}"#;
+    world.until(pauses, async || says(pauses).await).await;
+
+    let up = Instant::now();
+    world.fault("erp", "up").await;
+    world
+        .until("all are delivered", async || world.ledger("erp").await.len() >= 10)
+        .await;
+    assert!(
+        up.elapsed() >= Duration::from_millis(1_750),
+        "ten in {:?}",
+        up.elapsed()
+    );
+    for series in [
+        r#"crossdock_queue_holds_total{upstream="erp",cause="limit"}"#,
+        r#"crossdock_queue_attempts_total{upstream="erp",outcome="delivered",class="none"} 10"#,
+        r#"crossdock_queue_waiting{upstream="erp",lane="standard"}"#,
+        r#"crossdock_queue_pace{upstream="erp"}"#,
+        r#"crossdock_upstream_retries_refused_total{upstream="erp"} 0"#,
+    ] {
+        world.until(series, async || says(series).await).await;
+    }
+}
+
 /// Several order keys, several requests each, while the ERP goes away and comes back and the gateway is killed. Every
 /// request that was answered with 201 or 202 is in the ERP's ledger exactly once, in the order in which it was accepted.
 #[tokio::test]
@@ -191,17 +234,6 @@ async fn crash_in_the_middle_of_an_outage_loses_nothing_doubles_nothing_and_keep
     assert!(expected >= rounds * 4, "most were accepted: {expected}");
     world
         .until("everything is in the ledger", async || {
-            // Killed twice in the middle of its delivery, a message is parked, as if it had been the cause.
-            let retry = [
-                "queue",
-                "retry",
-                "--state",
-                "parked",
-                "--yes",
-                "--reason",
-                "the gateway was killed",
-            ];
-            world.operator(&retry).await;
             keys(&world).await.len() >= expected
         })
         .await;

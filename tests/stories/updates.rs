@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Answer, World},
-    orders::{order_v1, order_v3},
+    orders::{order_v1, order_v2, order_v3},
 };
 
 /// Numbers the changes of all stories.
@@ -363,6 +363,70 @@ async fn an_order_that_waited_arrives_right_though_mapping_and_upstream_version_
     );
     let state = world.reads(&token, &location).await;
     assert!(state.text.contains("\"orderNo\":\"U-1\""), "{}", state.text);
+}
+
+#[tokio::test]
+async fn an_order_that_waits_is_put_right_in_the_words_it_was_accepted_for() {
+    let world = World::start_with(|folder| {
+        let path = folder.join("policies/gateway.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}\nmappings: any\n")).unwrap();
+        // The ERP spoke v2 when the order was accepted.
+        let path = folder.join("policies/apis/erp-orders.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("{ name: erp, version: v3 }", "{ name: erp, version: v2 }");
+        std::fs::write(&path, text).unwrap();
+    })
+    .await;
+    let token = world.token("storefront");
+    world.operator(&["queue", "pause", "upstream:erp"]).await;
+    let answer = world.orders(&token, "v1", "k-1", order_v1("U-1")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let location = answer.header("location").to_owned();
+    let id = location.rsplit('/').next().unwrap();
+    world
+        .swaps(
+            "policies/apis/erp-orders.yaml",
+            "{ name: erp, version: v2 }",
+            "{ name: erp, version: v3 }",
+        )
+        .await;
+    let edit = async |body: Value| {
+        let file = world.folder().join("body.json");
+        std::fs::write(&file, body.to_string()).unwrap();
+        let words = [
+            "queue",
+            "edit",
+            id,
+            "--reason",
+            "typo",
+            "--body",
+            file.to_str().unwrap(),
+        ];
+        world.operator(&words).await
+    };
+    let refused = edit(order_v3("U-1")).await;
+    assert!(
+        !refused.is_well && refused.err.contains("contract version v2"),
+        "{refused:?}"
+    );
+    assert!(refused.err.contains("orderId"), "{refused:?}");
+    let mut right = order_v2("U-1");
+    right["priority"] = "same-day".into();
+    let done = edit(right).await;
+    assert!(done.is_well, "{done:?}");
+    world.operator(&["queue", "resume", "upstream:erp"]).await;
+    world
+        .until("the order is delivered", async || {
+            world.reads(&token, &location).await.json()["state"] == "delivered"
+        })
+        .await;
+    let sent = world.ledger("erp").await.pop().unwrap();
+    assert_eq!(
+        (&sent["body"]["orderNumber"], &sent["body"]["serviceLevel"]),
+        (&json!("U-1"), &json!("same-day")),
+        "in the words of v3: {sent}"
+    );
 }
 
 #[tokio::test]

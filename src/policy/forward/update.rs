@@ -231,9 +231,13 @@ impl Updater {
         if violations.is_empty() {
             return Ok(());
         }
+        let step = violations
+            .iter()
+            .find_map(|violation| self.update.request_step(&violation.at));
         Err(Refusal::MappingInvalid {
             version: self.update.version().clone(),
             violations,
+            step,
         })
     }
 

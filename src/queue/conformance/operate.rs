@@ -10,6 +10,7 @@ facts! {
     an_edited_message_keeps_what_it_was
     a_person_resolves_doubt_either_way
     a_delivery_that_breaks_off_twice_parks_its_message
+    a_message_whose_process_ends_is_a_suspect_first
     a_retried_message_does_not_go_beside_a_later_one_of_its_key
     messages_are_found_by_what_they_are
     lists_come_in_pages
@@ -176,8 +177,37 @@ async fn a_delivery_that_breaks_off_twice_parks_its_message(log: &dyn MessageLog
     assert!(
         cause(&view)
             .unwrap()
-            .starts_with("its delivery broke off twice in a row")
+            .starts_with("its delivery broke off time and again")
     );
+}
+
+async fn a_message_whose_process_ends_is_a_suspect_first(log: &dyn MessageLog) {
+    admit(log, 1, "a", 0).await;
+    let ends = async |second: u64| {
+        let claimed = claim_one(log, second).await;
+        log.begin_attempt(claimed.lease, at(second)).await.unwrap();
+        log.sweep(DAY, at(second + 100)).await.unwrap();
+        claimed.breaks
+    };
+    assert_eq!((ends(0).await, state(log, "m1").await), (0, MessageState::InDoubt));
+    assert_eq!((ends(200).await, state(log, "m1").await), (1, MessageState::InDoubt));
+    // What was not sent has shown nothing: it stays a suspect.
+    attempt(log, 400, put_off(401)).await;
+    assert_eq!((ends(500).await, state(log, "m1").await), (2, MessageState::Parked));
+    // A person has it tried again, with a clean record.
+    assert_eq!(act(log, "m1", Act::Retry, 700).await, Ok(MessageState::InDoubt));
+    assert_eq!((ends(700).await, state(log, "m1").await), (0, MessageState::InDoubt));
+    // An attempt that comes to an end has one, too.
+    attempt(log, 900, in_doubt(901)).await;
+    assert_eq!(claim_one(log, 901).await.breaks, 0);
+}
+
+fn put_off(second: u64) -> AttemptOutcome {
+    AttemptOutcome::RetryAt {
+        at: at(second),
+        failure: Failure::technical("refused"),
+        counts: false,
+    }
 }
 
 async fn a_retried_message_does_not_go_beside_a_later_one_of_its_key(log: &dyn MessageLog) {

@@ -33,11 +33,13 @@ pub enum Signal {
     Trouble,
     /// It wants no messages for a while.
     Pause { until: Timestamp },
+    /// It works, and says that its own limit is used up until then.
+    Spent { until: Timestamp },
     /// Nothing: it was not asked.
     None,
 }
 
-/// An upstream cannot ask for a longer pause than this.
+/// An upstream cannot ask for a longer pause than this, by `Retry-After` or by the fields of its limit.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 pub(super) const PARKED: &str =
@@ -48,6 +50,7 @@ pub(super) const PARKED: &str =
 /// | the attempt | means | then |
 /// | --- | --- | --- |
 /// | not sent | nothing was done | again soon, not counted; the upstream pauses |
+/// | unsendable | nothing was done, and it is not the upstream's fault | again later, not counted |
 /// | 2xx, or withheld | done | delivered |
 /// | 429; 503 with `Retry-After` | nothing was done | again when asked to, not counted; the upstream pauses |
 /// | 425 | nothing was done | again, counted |
@@ -55,16 +58,34 @@ pub(super) const PARKED: &str =
 /// | 409 to a repeat | an earlier attempt is still under way | in doubt |
 /// | 408, other 5xx, broken off | may have been done | in doubt: the same key again while the upstream honours it, or asked by a lookup, else parked |
 /// | everything else | refused | rejected |
+///
+/// An answer that says that the upstream's own limit is used up holds back all messages until it is not.
 pub fn classify(delivery: Delivery, attempt: &Attempt, now: Timestamp, random: f64) -> (AttemptOutcome, Signal) {
-    let (response, retry_after) = match delivery {
-        Delivery::Answer { response, retry_after } => (response, retry_after),
+    let (response, retry_after, spent) = match delivery {
+        Delivery::Answer {
+            response,
+            retry_after,
+            spent,
+        } => (response, retry_after, spent),
+        Delivery::Unsendable(cause) => {
+            let at = after(now, Backoff::UNSENDABLE.wait(1, random)).min(attempt.deadline);
+            let failure = Failure::technical(cause);
+            return (
+                AttemptOutcome::RetryAt {
+                    at,
+                    failure,
+                    counts: false,
+                },
+                Signal::None,
+            );
+        }
         Delivery::NotSent(cause) => {
             let failure = Failure::technical(cause);
             return closed_door(failure, None, Backoff::CLOSED_DOOR, attempt, now, random);
         }
         Delivery::Broken(cause) => {
             return (
-                in_doubt(Failure::technical(cause), attempt, now, random),
+                in_doubt(Failure::technical(cause), None, attempt, now, random),
                 Signal::Trouble,
             );
         }
@@ -78,19 +99,28 @@ pub fn classify(delivery: Delivery, attempt: &Attempt, now: Timestamp, random: f
         cause: format!("the upstream answered {status}"),
     };
     let (technical, partner) = (failure(FailureClass::Technical), failure(FailureClass::Partner));
-    match status {
+    // Where it only throttles, when its limit is there again is when to come back.
+    let retry_after = retry_after.or(spent.filter(|_| status == 429));
+    let (outcome, signal) = match status {
         200..=299 => (AttemptOutcome::Delivered(response), Signal::Answered),
         429 => closed_door(partner, retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
         503 if retry_after.is_some() => closed_door(technical, retry_after, Backoff::CLOSED_DOOR, attempt, now, random),
         401 | 403 => closed_door(partner, retry_after, Backoff::MESSAGE, attempt, now, random),
-        425 => (again(technical, attempt, now, random), Signal::Trouble),
+        425 => (again(technical, retry_after, attempt, now, random), Signal::Trouble),
         // Nobody but an earlier attempt of ours has sent this key; a first attempt's 409 is a matter of business.
         409 if attempt.was_in_doubt && attempt.number < attempt.max_attempts => {
-            (in_doubt(technical, attempt, now, random), Signal::Answered)
+            (in_doubt(technical, retry_after, attempt, now, random), Signal::Answered)
         }
-        408 | 500.. => (in_doubt(technical, attempt, now, random), Signal::Trouble),
+        408 | 500.. => (in_doubt(technical, retry_after, attempt, now, random), Signal::Trouble),
         _ => (AttemptOutcome::Rejected(response), Signal::Answered),
-    }
+    };
+    let signal = match (signal, spent) {
+        (Signal::Answered, Some(wait)) => Signal::Spent {
+            until: after(now, wait.min(LONGEST_RETRY_AFTER)),
+        },
+        (signal, _) => signal,
+    };
+    (outcome, signal)
 }
 
 /// What an upstream does with a request it has seen before: how doubt is resolved.
@@ -137,7 +167,7 @@ fn closed_door(
     random: f64,
 ) -> (AttemptOutcome, Signal) {
     let wait = backoff.wait(attempt.closed_door_failures.saturating_add(1), random);
-    let until = after(now, wait.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)));
+    let until = after(now, wait.max(floor(retry_after)));
     (
         AttemptOutcome::RetryAt {
             at: until.min(attempt.deadline),
@@ -148,12 +178,22 @@ fn closed_door(
     )
 }
 
-fn again(failure: Failure, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
+fn floor(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)
+}
+
+fn again(
+    failure: Failure,
+    retry_after: Option<Duration>,
+    attempt: &Attempt,
+    now: Timestamp,
+    random: f64,
+) -> AttemptOutcome {
     if attempt.number >= attempt.max_attempts {
         return dead(attempt.was_in_doubt, &failure);
     }
     AttemptOutcome::RetryAt {
-        at: next(attempt, now, random),
+        at: next(attempt, retry_after, now, random),
         failure,
         counts: true,
     }
@@ -167,8 +207,14 @@ fn dead(is_in_doubt: bool, failure: &Failure) -> AttemptOutcome {
     AttemptOutcome::Dead { failure, is_in_doubt }
 }
 
-fn in_doubt(failure: Failure, attempt: &Attempt, now: Timestamp, random: f64) -> AttemptOutcome {
-    let at = next(attempt, now, random);
+fn in_doubt(
+    failure: Failure,
+    retry_after: Option<Duration>,
+    attempt: &Attempt,
+    now: Timestamp,
+    random: f64,
+) -> AttemptOutcome {
+    let at = next(attempt, retry_after, now, random);
     if !attempt.repeats.resolves(attempt.first_sent, at) {
         let cause = format!("{}; {PARKED}", failure.cause);
         return AttemptOutcome::Parked {
@@ -182,8 +228,9 @@ fn in_doubt(failure: Failure, attempt: &Attempt, now: Timestamp, random: f64) ->
 }
 
 /// At the deadline at the latest: there the log ends the message.
-fn next(attempt: &Attempt, now: Timestamp, random: f64) -> Timestamp {
-    after(now, Backoff::MESSAGE.wait(attempt.number, random)).min(attempt.deadline)
+fn next(attempt: &Attempt, retry_after: Option<Duration>, now: Timestamp, random: f64) -> Timestamp {
+    let wait = Backoff::MESSAGE.wait(attempt.number, random).max(floor(retry_after));
+    after(now, wait).min(attempt.deadline)
 }
 
 fn withheld(status: u16, note: &str) -> StoredResponse {
@@ -197,6 +244,8 @@ fn withheld(status: u16, note: &str) -> StoredResponse {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -223,6 +272,7 @@ mod tests {
         Delivery::Answer {
             response,
             retry_after: None,
+            spent: None,
         }
     }
 
@@ -235,6 +285,7 @@ mod tests {
         Delivery::Answer {
             response,
             retry_after: Some(Duration::from_secs(seconds)),
+            spent: None,
         }
     }
 
@@ -367,6 +418,57 @@ mod tests {
                 }
             )
         );
+    }
+
+    #[test]
+    fn a_spent_limit_holds_all_back_and_fails_nothing() {
+        let spent = |status, seconds| match answer(status) {
+            Delivery::Answer { response, .. } => Delivery::Answer {
+                response,
+                retry_after: None,
+                spent: Some(Duration::from_secs(seconds)),
+            },
+            other => other,
+        };
+        let until = in_millis(9_000);
+        assert_eq!(judge(spent(201, 9), &first()), ("delivered", Signal::Spent { until }));
+        assert_eq!(judge(spent(422, 9), &first()), ("rejected", Signal::Spent { until }));
+        assert_eq!(judge(spent(429, 9), &first()), ("retry", Signal::Pause { until }));
+        assert_eq!(judge(spent(500, 9), &first()), ("in doubt", Signal::Trouble));
+        let longest = in_millis(3_600_000);
+        let judged = judge(spent(200, u64::MAX), &first());
+        assert_eq!(judged, ("delivered", Signal::Spent { until: longest }));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_as_things_are_holds_nobody_back() {
+        let (outcome, signal) = classify(Delivery::Unsendable("no mapping".into()), &first(), NOW, 1.0);
+        let expected = AttemptOutcome::RetryAt {
+            at: in_millis(5_000),
+            failure: Failure::technical("no mapping"),
+            counts: false,
+        };
+        assert_eq!((outcome, signal), (expected, Signal::None));
+    }
+
+    proptest! {
+        /// Whatever the answer, nobody asks again before `Retry-After`, or an hour, unless the deadline ends it.
+        #[test]
+        fn retry_after_is_the_least_wait(
+            status in 400..600_u16,
+            seconds in 0..10_000_u64,
+            number in 1..5_u32,
+            life in 0..20_000_u64,
+            random in 0.0..1.0_f64,
+        ) {
+            let deadline = after(NOW, Duration::from_secs(life));
+            let attempt = Attempt { number, deadline, ..first() };
+            let (outcome, _) = classify(answer_with_retry_after(status, seconds), &attempt, NOW, random);
+            if let AttemptOutcome::RetryAt { at, .. } | AttemptOutcome::InDoubt { at, .. } = outcome {
+                let least = after(NOW, Duration::from_secs(seconds.min(3_600))).min(deadline);
+                prop_assert!(at >= least && at <= deadline);
+            }
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Courier for Life {
             let answer = |status| Delivery::Answer {
                 response: StoredResponse { status, ..created() },
                 retry_after: None,
+                spent: None,
             };
             match if erp.is_calm { 9 } else { erp.dice(10) } {
                 0 => return Delivery::NotSent("refused".into()),
@@ -115,7 +116,14 @@ impl Courier for Life {
         }
     }
 
-    fn is_open_for(&self, _: &str) -> bool {
+    fn terms(&self, _: &str) -> Option<Terms> {
+        Some(Terms {
+            concurrency: 8,
+            limits: Arc::default(),
+        })
+    }
+
+    fn may_retry(&self, _: &str) -> bool {
         true
     }
 }
@@ -196,9 +204,9 @@ async fn lives(control: Control, cycles: usize, seed: u64) -> Vec<String> {
             }
         }
         let settings = DeliverySettings {
-            concurrency: 8,
             lease: Duration::from_mins(1),
             retention: Duration::from_hours(10_000),
+            metrics: DeliveryMetrics::default(),
         };
         let stop = CancellationToken::new();
         let shared: Arc<dyn MessageLog> = log.clone();

@@ -11,9 +11,12 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::*;
-use crate::queue::{
-    Lane, MemoryLog, MessageState, OrderKey,
-    conformance::{Short as _, cause, created, key, message},
+use crate::{
+    queue::{
+        Lane, MemoryLog, MessageState, OrderKey,
+        conformance::{Short as _, cause, created, key, message},
+    },
+    telemetry::Metrics,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -33,6 +36,9 @@ struct ScriptedCourier {
     /// What it says when it is asked.
     known: Mutex<VecDeque<LookedUp>>,
     is_open: AtomicBool,
+    terms: Mutex<Terms>,
+    /// So many retries are left.
+    retries: AtomicUsize,
     /// So many attempts break off.
     panics: AtomicUsize,
     /// What arrived: when, which message, which attempt.
@@ -51,6 +57,8 @@ impl ScriptedCourier {
             repeats: Repeats::Honoured { retention: 10 * MINUTE },
             known: Mutex::default(),
             is_open: AtomicBool::new(true),
+            terms: Mutex::new(terms(8, &[])),
+            retries: AtomicUsize::new(usize::MAX),
             panics: AtomicUsize::new(0),
             seen: Mutex::default(),
             start: Instant::now(),
@@ -125,8 +133,28 @@ impl Courier for ScriptedCourier {
         self.repeats
     }
 
-    fn is_open_for(&self, _: &str) -> bool {
-        self.is_open.load(Ordering::Relaxed)
+    fn terms(&self, _: &str) -> Option<Terms> {
+        self.is_open
+            .load(Ordering::Relaxed)
+            .then(|| self.terms.lock().unwrap().clone())
+    }
+
+    fn may_retry(&self, _: &str) -> bool {
+        let taken = self
+            .retries
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        taken.is_ok()
+    }
+}
+
+fn terms(concurrency: usize, limits: &[(&str, u32)]) -> Terms {
+    let limits = limits.iter().map(|(rate, burst)| Limit {
+        rate: rate.parse().unwrap(),
+        burst: *burst,
+    });
+    Terms {
+        concurrency,
+        limits: limits.collect(),
     }
 }
 
@@ -134,6 +162,7 @@ fn ok() -> Delivery {
     Delivery::Answer {
         response: created(),
         retry_after: None,
+        spent: None,
     }
 }
 
@@ -141,6 +170,7 @@ fn status(status: u16) -> Delivery {
     Delivery::Answer {
         response: StoredResponse { status, ..created() },
         retry_after: None,
+        spent: None,
     }
 }
 
@@ -149,20 +179,21 @@ struct World {
     log: Arc<MemoryLog>,
     courier: Arc<ScriptedCourier>,
     stop: CancellationToken,
+    metrics: Metrics,
     delivery: JoinHandle<()>,
 }
 
 impl World {
     fn start(courier: ScriptedCourier) -> Self {
-        let (log, courier, stop) = (
-            Arc::new(MemoryLog::default()),
-            Arc::new(courier),
-            CancellationToken::new(),
-        );
+        Self::over(Arc::new(MemoryLog::default()), courier)
+    }
+
+    fn over(log: Arc<MemoryLog>, courier: ScriptedCourier) -> Self {
+        let (courier, stop, metrics) = (Arc::new(courier), CancellationToken::new(), Metrics::default());
         let settings = DeliverySettings {
-            concurrency: 8,
             lease: LEASE,
             retention: HOUR,
+            metrics: metrics.deliveries(),
         };
         let (log_of_loop, courier_of_loop): (Arc<dyn MessageLog>, Arc<dyn Courier>) = (log.clone(), courier.clone());
         let delivery = tokio::spawn(run_at(
@@ -176,8 +207,13 @@ impl World {
             log,
             courier,
             stop,
+            metrics,
             delivery,
         }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
     }
 
     async fn admit(&self, number: u8, value: &str) {
@@ -311,6 +347,7 @@ async fn a_throttling_upstream_is_left_alone_as_long_as_it_asks() {
             ..created()
         },
         retry_after: Some(5 * MINUTE),
+        spent: None,
     };
     let world = World::start(ScriptedCourier::new([throttled]));
     world.admit(1, "a").await;
@@ -498,6 +535,8 @@ async fn an_attempt_that_panics_leaves_its_message_in_doubt_and_the_loop_alive()
     sleep(Duration::from_millis(50)).await;
     assert_eq!(world.state(2).await, MessageState::Delivered);
     world.settle().await;
+    // Its next attempt has to be alone, and is not made right after the start.
+    sleep(Duration::from_secs(11)).await;
     assert_eq!(
         (world.courier.seen().len(), world.state(1).await),
         (3, MessageState::Delivered)
@@ -510,10 +549,13 @@ async fn a_message_that_breaks_its_delivery_twice_is_parked() {
     world.courier.panics.store(2, Ordering::Relaxed);
     world.admit(1, "a").await;
     world.settle().await;
+    sleep(Duration::from_secs(11)).await;
     let view = world.log.get("m1").await.unwrap().unwrap();
     assert_eq!((view.state, world.courier.seen().len()), (MessageState::Parked, 2));
     assert!(
-        cause(&view).unwrap().starts_with("its delivery broke off twice"),
+        cause(&view)
+            .unwrap()
+            .starts_with("its delivery broke off time and again"),
         "{view:?}"
     );
 }
@@ -546,4 +588,184 @@ async fn a_stop_lets_attempts_finish_and_starts_none() {
         MessageState::Delivered
     );
     assert_eq!(world.courier.seen(), ids([1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendors_limit_is_kept_whatever_waits() {
+    let courier = ScriptedCourier::new([]);
+    *courier.terms.lock().unwrap() = terms(32, &[("10/s", 3), ("120/m", 60)]);
+    let world = World::start(courier);
+    for number in 0..100 {
+        world.admit(number, &number.to_string()).await;
+    }
+    world.settle().await;
+    let times = world.courier.times();
+    for (first, from) in times.iter().enumerate() {
+        for (last, to) in times.iter().enumerate().skip(first) {
+            let span = (*to - *from).as_secs_f64();
+            let most = (3.0 + 10.0 * span).min(60.0 + 2.0 * span);
+            let many = u32::try_from(last - first + 1).unwrap();
+            assert!(f64::from(many) <= most + 0.01, "{many} in {span} s");
+        }
+    }
+    // And it is used: sixty at ten a second, after that two a second.
+    assert!(times[99] < MINUTE, "{:?}", times[99]);
+    let metrics = world.metrics();
+    assert!(
+        metrics.contains(r#"queue_holds_total{upstream="erp",cause="limit"}"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_changes_is_in_force_at_once() {
+    let courier = ScriptedCourier::new([]);
+    *courier.terms.lock().unwrap() = terms(32, &[("1/h", 1)]);
+    let world = World::start(courier);
+    for number in 0..3 {
+        world.admit(number, &number.to_string()).await;
+    }
+    sleep(MINUTE).await;
+    assert_eq!(world.courier.seen().len(), 1);
+    *world.courier.terms.lock().unwrap() = terms(32, &[]);
+    world.settle().await;
+    assert_eq!(world.courier.seen().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_says_its_limit_is_used_up_is_left_alone_until_it_is_not() {
+    let spent = Delivery::Answer {
+        response: created(),
+        retry_after: None,
+        spent: Some(2 * MINUTE),
+    };
+    let world = World::start(ScriptedCourier::new([spent]));
+    world.admit(1, "a").await;
+    world.admit(2, "b").await;
+    world.settle().await;
+    let times = world.courier.times();
+    assert_eq!(times.len(), 2);
+    assert!(
+        times[1] >= 2 * MINUTE && times[1] < 2 * MINUTE + Duration::from_secs(2),
+        "{times:?}"
+    );
+    assert_eq!(world.state(1).await, MessageState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_beyond_the_budget_wait_and_first_attempts_do_not() {
+    let courier = ScriptedCourier::new((0..4).map(|_| status(500)));
+    courier.retries.store(0, Ordering::Relaxed);
+    let world = World::start(courier);
+    for number in 1..=6 {
+        world.admit(number, &number.to_string()).await;
+    }
+    sleep(10 * Duration::from_secs(1)).await;
+    let mut seen = world.courier.seen();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        ids(1..=6),
+        "each has had its first attempt, and none a second one"
+    );
+    let view = world.log.get("m1").await.unwrap().unwrap();
+    assert_eq!((view.state, view.counted), (MessageState::InDoubt, 1));
+    assert!(cause(&view).unwrap().contains("retryBudget"), "{view:?}");
+    assert!(world.metrics().contains(r#"cause="budget""#));
+
+    world.courier.retries.store(usize::MAX, Ordering::Relaxed);
+    world.settle().await;
+    for number in 1..=6 {
+        assert_eq!(world.state(number).await, MessageState::Delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_said_to_its_upstream_holds_nobody_up() {
+    let world = World::start(ScriptedCourier::new([]));
+    let unsendable = (0..3).map(|_| (Duration::ZERO, Delivery::Unsendable("no mapping leads there".into())));
+    world.courier.script.lock().unwrap().extend(unsendable);
+    world.admit(1, "a").await;
+    sleep(Duration::from_millis(1)).await;
+    world.courier.script.lock().unwrap().clear();
+    world.admit(2, "b").await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        (world.state(1).await, world.state(2).await),
+        (MessageState::Queued, MessageState::Delivered)
+    );
+    world.settle().await;
+    assert_eq!(world.state(1).await, MessageState::Delivered);
+}
+
+/// Leaves messages as a process does that ended in the middle of their delivery, so many times each.
+async fn end_under_way(log: &MemoryLog, messages: impl IntoIterator<Item = (u8, u32)>) {
+    for (number, times) in messages {
+        log.put(message(number, &number.to_string()), virtual_now())
+            .await
+            .unwrap();
+        for _ in 0..times {
+            let claimed = log
+                .claim("erp", 99, Duration::from_millis(1), virtual_now())
+                .await
+                .unwrap();
+            let meant = claimed
+                .into_iter()
+                .find(|claimed| claimed.message.id == format!("m{number}"))
+                .unwrap();
+            log.begin_attempt(meant.lease, virtual_now()).await.unwrap();
+            sleep(Duration::from_millis(2)).await;
+            log.sweep(HOUR, virtual_now()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_are_tried_one_at_a_time_beside_others() {
+    let log = Arc::new(MemoryLog::default());
+    end_under_way(&log, (1..=4).map(|number| (number, 1))).await;
+    for number in 11..=20 {
+        log.put(message(number, &number.to_string()), virtual_now())
+            .await
+            .unwrap();
+    }
+    let world = World::over(log, ScriptedCourier::slow(99, Duration::from_secs(1)));
+    world.settle().await;
+    let seen = world.courier.seen.lock().unwrap().clone();
+    let is_suspect = |id: &str| ["m1", "m2", "m3", "m4"].contains(&id);
+    let trials: Vec<_> = seen
+        .iter()
+        .filter(|(_, id, _)| is_suspect(id))
+        .map(|(at, ..)| *at)
+        .collect();
+    assert_eq!(trials.len(), 4);
+    assert!(
+        trials
+            .windows(2)
+            .all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)),
+        "{trials:?}"
+    );
+    let others = seen.iter().filter(|(at, id, _)| !is_suspect(id) && *at <= trials[3]);
+    assert_eq!(others.count(), 10, "nobody waits for them: {seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_the_only_suspect_when_its_process_ended_is_tried_alone_and_not_at_once() {
+    let log = Arc::new(MemoryLog::default());
+    end_under_way(&log, [(1, 2)]).await;
+    let world = World::over(log, ScriptedCourier::slow(999, Duration::from_secs(1)));
+    for number in 11..=80 {
+        world.admit(number, &number.to_string()).await;
+    }
+    world.settle().await;
+    let seen = world.courier.seen.lock().unwrap().clone();
+    let (trial, ..) = seen.iter().find(|(_, id, _)| id == "m1").unwrap();
+    assert!(*trial >= Duration::from_secs(10), "others are served first: {trial:?}");
+    let beside = seen
+        .iter()
+        .filter(|(at, id, _)| id != "m1" && *at > trial.saturating_sub(Duration::from_secs(1)))
+        .filter(|(at, ..)| *at < *trial + Duration::from_secs(1));
+    assert_eq!(beside.count(), 0, "{seen:?}");
+    assert!(seen.iter().any(|(at, ..)| at > trial), "they go on after it");
+    assert_eq!(world.state(1).await, MessageState::Delivered);
 }

@@ -1,6 +1,10 @@
 //! Looks after the database once a second, hears what other gateways did, and tells them what this one did.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -124,6 +128,10 @@ async fn listen<T: TlsStream + Unpin + Send + 'static>(
     };
     let asking = async {
         client.batch_execute(&format!("LISTEN {}", channel(database))).await?;
+        // As long as this connection lasts, the others count this gateway among them.
+        let lock = "SELECT pg_advisory_lock_shared(hashtext('crossdock member'), hashtext($1))";
+        client.execute(lock, &[&database.schema]).await?;
+        database.is_member.store(true, Ordering::Relaxed);
         // What happened before is not told.
         database.changed.notify_one();
         database.moved.notify_waiters();
@@ -135,8 +143,10 @@ async fn listen<T: TlsStream + Unpin + Send + 'static>(
             }
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = hearing => ended,
         ended = asking => ended,
-    }
+    };
+    database.is_member.store(false, Ordering::Relaxed);
+    ended
 }

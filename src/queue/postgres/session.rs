@@ -5,7 +5,7 @@ use std::{
     error::Error as _,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -139,6 +139,9 @@ pub(super) struct Database {
     /// By how much this machine's clock is ahead of the database's, in milliseconds.
     ahead: Mutex<i64>,
     pub(super) admitted: AtomicU64,
+    /// Gateways that said so when the database was last asked, and whether this one is among them.
+    counted: AtomicU32,
+    pub(super) is_member: AtomicBool,
     pub(super) changed: Arc<Notify>,
     pub(super) moved: Arc<Notify>,
     /// Something was committed that other gateways should know.
@@ -196,6 +199,8 @@ impl Database {
             is_full: RwLock::default(),
             ahead: Mutex::default(),
             admitted: AtomicU64::new(0),
+            counted: AtomicU32::new(0),
+            is_member: AtomicBool::new(false),
             changed: Arc::default(),
             moved: Arc::default(),
             told: Notify::new(),
@@ -292,7 +297,11 @@ impl Database {
                     EXISTS (SELECT FROM pause WHERE scope = 'intake'),
                     (SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
                         WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'),
-                    ARRAY(SELECT DISTINCT upstream FROM tally GROUP BY upstream, holds HAVING holds AND sum(n) > 0)",
+                    ARRAY(SELECT DISTINCT upstream FROM tally GROUP BY upstream, holds HAVING holds AND sum(n) > 0),
+                    (SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                        AND classid::bigint = hashtext('crossdock member')::bigint & 4294967295
+                        AND objid::bigint = hashtext(current_schema())::bigint & 4294967295)",
             )
             .await?;
         let row = client.query_one(&statement, &[]).await?;
@@ -314,7 +323,16 @@ impl Database {
         *is_full = room <= if *is_full { self.max_bytes / 20 } else { 0 };
         drop(is_full);
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(row.try_get(4)?);
+        // One that has only begun is not in the count yet, and must not take more than its share meanwhile.
+        let others = u32::try_from(row.try_get::<_, i64>(5)?).unwrap_or(u32::MAX);
+        let own = u32::from(!self.is_member.load(Ordering::Relaxed));
+        self.counted.store(others.saturating_add(own), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Gateways that share the database, as it was last told: this one at least.
+    pub(super) fn members(&self) -> u32 {
+        self.counted.load(Ordering::Relaxed).max(1)
     }
 
     /// Whether nothing was waiting for an upstream when the database was last asked.

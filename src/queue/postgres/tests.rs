@@ -66,6 +66,28 @@ impl World {
 }
 
 #[tokio::test]
+async fn gateways_know_how_many_they_are() {
+    let Some(first) = World::new().await else { return };
+    let until = async |log: &PostgresLog, members| {
+        for _ in 0..300 {
+            if log.members() == members {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{} members, not {members}", log.members());
+    };
+    until(&first.log, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let second = PostgresLog::open(&first.settings, folder.path()).await.unwrap();
+    assert!(second.members() >= 1);
+    until(&first.log, 2).await;
+    until(&second, 2).await;
+    drop(second);
+    until(&first.log, 1).await;
+}
+
+#[tokio::test]
 async fn a_late_finish_is_fenced_and_a_test_would_notice_if_it_were_not() {
     for trusts_every_epoch in [false, true] {
         let Some(world) = World::new().await else { return };
