@@ -9,6 +9,7 @@ mod fields;
 mod lanes;
 mod memory;
 mod message;
+pub mod notifier;
 mod operate;
 mod outbox;
 mod outcome;

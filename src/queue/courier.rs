@@ -274,7 +274,7 @@ fn outbound(message: &NewMessage) -> Option<Outbound> {
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

@@ -4,6 +4,7 @@ mod checks;
 mod lookups;
 mod traffic;
 mod trial;
+mod webhooks;
 
 use std::{
     fmt,
@@ -32,10 +33,11 @@ use self::{
     lookups::Keys,
     traffic::{Traffic, VersionTraffic},
     trial::Candidates,
+    webhooks::Webhooks,
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Health, Lane, MessageState, QueueStats},
+    queue::{Health, Lane, MessageState, NoticeOutcome, NoticeStats, Pause, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -116,6 +118,7 @@ struct Inner {
     checks: Checks,
     candidates: Candidates,
     keys: Keys,
+    webhooks: Webhooks,
     queue_waiting: Family<LaneLabels, Gauge>,
     queue_messages: Family<StateLabels, Gauge>,
     queue_health: Family<StateLabels, Gauge>,
@@ -148,6 +151,7 @@ impl Default for Metrics {
             checks: Checks::default(),
             candidates: Candidates::default(),
             keys: Keys::default(),
+            webhooks: Webhooks::default(),
             queue_waiting: Family::default(),
             queue_messages: Family::default(),
             queue_health: Family::default(),
@@ -191,6 +195,7 @@ impl Inner {
         self.checks.register(registry);
         self.candidates.register(registry);
         self.keys.register(registry);
+        self.webhooks.register(registry);
         registry.register(
             "queue_waiting",
             "Messages that wait for delivery",
@@ -396,6 +401,16 @@ impl Metrics {
         self.0
             .queue_oldest
             .set(stats.oldest.map_or(0.0, |age| age.as_secs_f64()));
+    }
+
+    /// What came of one try at telling a channel by a webhook.
+    pub fn webhook(&self, channel: &str, outcome: &NoticeOutcome) {
+        self.0.webhooks.tried(channel, outcome);
+    }
+
+    /// How many webhooks wait or were given up.
+    pub fn webhooks(&self, stats: &NoticeStats, pauses: &[Pause], now: Timestamp) {
+        self.0.webhooks.kept(stats, pauses, now);
     }
 
     /// Spans were lost.

@@ -12,9 +12,9 @@ use crate::{
 /// What a command said.
 #[derive(Debug)]
 pub(crate) struct Said {
-    is_well: bool,
-    out: String,
-    err: String,
+    pub(crate) is_well: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Sends a shipment of an order, and returns the id of the message it became.
-    async fn ships(&self, token: &str, order: &str, key: &str) -> String {
+    pub(crate) async fn ships(&self, token: &str, order: &str, key: &str) -> String {
         let body = serde_json::json!({
             "shipmentNumber": key, "shippedAt": "2026-11-20T10:00:00Z",
             "lines": [{ "lineNumber": 10, "quantity": { "value": 1, "unit": "C62" } }]
