@@ -15,6 +15,7 @@ mod signature;
 mod upstream;
 mod values;
 mod version;
+mod webhook;
 pub mod yaml;
 
 pub use api::*;
@@ -31,3 +32,4 @@ pub use signature::*;
 pub use upstream::*;
 pub use values::*;
 pub use version::*;
+pub use webhook::*;

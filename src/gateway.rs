@@ -20,6 +20,7 @@ use crate::{
     queue::{
         MessageLog, PostgresLog, SqliteLog, courier,
         delivery::{self, DeliverySettings},
+        notifier,
     },
     server::Server,
     shared::Shared,
@@ -155,6 +156,7 @@ pub async fn start(gateway_file: &Path, overrides: Overrides) -> Result<Gateway,
     let tasks = vec![
         tokio::spawn(admin::serve(admin_socket, shared.clone(), stop.clone())),
         tokio::spawn(delivery::run(log, courier, settings, stop.clone())),
+        tokio::spawn(notifier::run(shared.clone(), stop.clone())),
         tokio::spawn(reload(reader, watch, asked.clone(), shared.clone(), stop.clone())),
         tokio::spawn(tidy(shared.clone(), stop.clone())),
         tokio::spawn(compare(shared.clone(), stop.clone())),
@@ -278,6 +280,7 @@ async fn reload(reader: Reader, mut watch: Watch, asked: Arc<Notify>, shared: Ar
 
 fn swap(shared: &Shared, fresh: snapshot::Snapshot) {
     shared.metrics.snapshot(fresh.number);
+    shared.log.subscribe(fresh.webhooks.subscriptions());
     let former = shared.snapshot.swap(Some(Arc::new(fresh)));
     // Freed where it does not delay a request: the last reference may be held by one under way, but is mostly this.
     drop(former);
@@ -317,6 +320,10 @@ async fn tidy(shared: Arc<Shared>, stop: CancellationToken) {
         shared.metrics.queue_health(&shared.log.health());
         if let Ok(stats) = shared.log.stats(Timestamp::now()).await {
             shared.metrics.queue(&stats);
+        }
+        let now = Timestamp::now();
+        if let (Ok(stats), Ok(pauses)) = (shared.log.notice_stats().await, shared.log.pauses().await) {
+            shared.metrics.webhooks(&stats, &pauses, now);
         }
     }
 }

@@ -9,7 +9,9 @@ mod fields;
 mod lanes;
 mod memory;
 mod message;
+pub mod notifier;
 mod operate;
+mod outbox;
 mod outcome;
 mod postgres;
 mod sqlite;
@@ -27,6 +29,10 @@ pub use message::{
     StoredResponse,
 };
 pub use operate::{Act, Actor, MessageCopy, MessageFilter, Page, Pause, PauseScope, Shown};
+pub use outbox::{
+    ClaimedNotice, Notice, NoticeFilter, NoticeLease, NoticeOutcome, NoticeStanding, NoticeState, NoticeStats,
+    NoticeView, Outbox, Subscriptions,
+};
 pub use outcome::{AttemptOutcome, Failure};
 pub use postgres::{ConnectError, PostgresLog, Unfit};
 pub use sqlite::{Archive, OpenError, SqliteLog};
@@ -50,7 +56,7 @@ pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + S
 /// by [`Standing`] alone; a log keeps it, finds what is due, and does each call in one commit. Calls of different
 /// messages may share a commit. A log may be shared by several processes: a lease with its epoch says who may go on with
 /// a message, and nothing in here asks for more than one row of one order key at a time.
-pub trait MessageLog: Send + Sync + 'static {
+pub trait MessageLog: Outbox {
     /// Stores a message and its idempotency scope in one commit. Idempotent by `scope`, so a caller that dropped this
     /// future (which does not undo it) or was told of a failure may call again.
     fn admit(&self, admission: Admission, now: Timestamp) -> LogFuture<'_, Admitted>;

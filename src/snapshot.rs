@@ -19,7 +19,7 @@ use crate::{
     lifecycle::{Fields, Life, trial::Trial},
     lookup::Resolver,
     policy::{Policy, forward::Forward},
-    queue::courier::Lookup,
+    queue::{courier::Lookup, notifier::Webhooks},
     telemetry::RouteMetrics,
     upstream::Upstream,
 };
@@ -41,6 +41,8 @@ pub struct Snapshot {
     by_name: HashMap<RouteName, Arc<Route>>,
     /// The contract versions of each API that has a contract.
     pub(crate) versions: Vec<ApiVersions>,
+    /// Where channels are told how their queued requests ended.
+    pub(crate) webhooks: Webhooks,
 }
 
 /// The contract versions of one API, oldest first.

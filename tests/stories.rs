@@ -10,6 +10,8 @@
 #[path = "stories/harness.rs"]
 mod harness;
 
+#[path = "stories/completion.rs"]
+mod completion;
 #[path = "stories/contracts.rs"]
 mod contracts;
 #[path = "stories/database.rs"]

@@ -3,6 +3,7 @@
 mod copy;
 mod document;
 mod edit;
+mod webhooks;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 pub(crate) use self::{
     copy::write_copy,
     document::{entry_document, hex, length, read_entry, shown as shown_document, stats_document, summary},
+    webhooks::{notice, notice_stats, read_notice_query},
 };
 use super::{problem, refuse};
 use crate::{
@@ -50,6 +52,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/queue/pauses", get(pauses))
         .route("/queue/pause", post(pause))
         .route("/queue/resume", post(resume))
+        .route("/queue/webhooks", get(webhooks::list))
+        .route("/queue/webhooks/{id}/resend", post(webhooks::resend))
         .route("/queue/export", get(export))
         .route("/queue/import", post(import))
         .route("/audit", get(entries))
@@ -61,19 +65,15 @@ async fn stats(State(shared): State<Arc<Shared>>) -> Response {
     let stats = shared.log.stats(now).await;
     let room = shared.log.room().await;
     let pauses = shared.log.pauses().await;
-    match (stats, room, pauses) {
-        (Ok(stats), Ok(room), Ok(pauses)) => {
+    let notices = shared.log.notice_stats().await;
+    match (stats, room, pauses, notices) {
+        (Ok(stats), Ok(room), Ok(pauses), Ok(notices)) => {
             let pace = shared.arrivals.outlook(&stats, &room, shared.log.members());
-            Json(stats_document(
-                &stats,
-                &room,
-                &pauses,
-                Some(&pace),
-                &shared.log.health(),
-            ))
-            .into_response()
+            let mut document = stats_document(&stats, &room, &pauses, Some(&pace), &shared.log.health());
+            document["webhooks"] = notice_stats(&notices, now);
+            Json(document).into_response()
         }
-        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => refusal(&error),
+        (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => refusal(&error),
     }
 }
 

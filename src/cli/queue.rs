@@ -3,6 +3,7 @@
 mod act;
 mod source;
 mod text;
+mod webhooks;
 
 use std::{
     collections::HashMap,
@@ -76,7 +77,8 @@ enum QueueCommand {
     /// Hold back deliveries, or new messages.
     ///
     /// Scopes are `all`, `upstream:NAME`, `api:NAME`, `key:UPSTREAM/VALUE`; requests of what is held back are accepted
-    /// into the queue. `intake` refuses new messages and delivers those that are there.
+    /// into the queue. `intake` refuses new messages and delivers those that are there. `webhook:URL` holds back
+    /// completion webhooks to that URL, and so does `all`.
     Pause {
         scope: String,
         #[command(flatten)]
@@ -133,6 +135,11 @@ enum QueueCommand {
         timeout: crate::config::Time,
         #[command(flatten)]
         who: Who,
+    },
+    /// See and resend the webhooks by which channels are told how their messages ended.
+    Webhooks {
+        #[command(subcommand)]
+        command: webhooks::WebhooksCommand,
     },
     /// Write all messages to a file, one on each line, to move them to another store.
     ///
@@ -277,6 +284,7 @@ pub(super) fn run(args: QueueArgs) -> anyhow::Result<ExitCode> {
             }
             QueueCommand::Edit { id, body, retry, who } => act::edit(&source, &id, body.as_deref(), retry, &who).await,
             QueueCommand::Drain { filter, timeout, who } => act::drain(&source, &filter, timeout.0, &who).await,
+            QueueCommand::Webhooks { command } => webhooks::run(&source, command, args.at.format).await,
             QueueCommand::Export { file } => export(&source, &file).await,
             QueueCommand::Import { file, who } => import(&source, &file, &who).await,
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{SignatureSpec, Spanned};
+use super::{SignatureSpec, Spanned, WebhookSpec};
 
 /// A calling application or partner: how it proves who it is, and what it may ask for at most.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct ChannelSpec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<String, Spanned<String>>,
+    /// Where it is told how its queued requests ended. Without it, it asks the status resource.
+    #[serde(default)]
+    pub webhook: Option<WebhookSpec>,
 }
 
 /// The `kind` of a channel file.

@@ -1,7 +1,10 @@
 //! What every message log has to do, run against each of them.
 
 mod operate;
+mod outbox;
 mod random;
+
+pub(crate) use outbox::all_ends;
 
 use std::{future::Future, pin::Pin, time::Duration};
 

@@ -2,7 +2,7 @@
 
 mod lookup;
 mod renew;
-mod throttle;
+pub(super) mod throttle;
 
 pub(crate) use self::lookup::Lookup;
 

@@ -1,5 +1,7 @@
 //! A message log in memory: slow and plain, it says what the durable one has to do. For tests.
 
+mod outbox;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,6 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use self::outbox::Notices;
 use super::{
     Act, Actor, Admission, Admitted, AttemptOutcome, AttemptView, Claimed, Digest, EndedAttempt, Gate, Group, Health,
     Lane, Lease, LogError, LogFuture, MessageCopy, MessageFilter, MessageLog, MessageState, MessageView, NewMessage,
@@ -36,6 +39,7 @@ struct Inner {
     pauses: BTreeMap<PauseScope, Pause>,
     audit: Vec<audit::Entry>,
     head: audit::Head,
+    notices: Notices,
 }
 
 struct Entry {
@@ -129,6 +133,7 @@ impl MessageLog for MemoryLog {
     fn finish(&self, lease: Lease, outcome: AttemptOutcome, now: Timestamp) -> LogFuture<'_, ()> {
         self.write(|inner| {
             let entry = inner.entry(&lease.id).ok_or(LogError::Fenced)?;
+            let before = entry.standing.finished;
             let ended = entry.standing.finish(&lease, &outcome, now)?;
             entry.ended(ended, now);
             if let Some(response) = outcome.response() {
@@ -139,6 +144,9 @@ impl MessageLog for MemoryLog {
             }
             if outcome == AttemptOutcome::Forgotten {
                 inner.messages.retain(|_, entry| entry.message.id != lease.id);
+            }
+            if outcome.is_news() {
+                inner.tell(&lease.id, before);
             }
             Ok(())
         })
@@ -176,7 +184,7 @@ impl MessageLog for MemoryLog {
     fn act(&self, id: &str, act: Act, by: Actor, now: Timestamp) -> LogFuture<'_, MessageView> {
         self.write(|inner| {
             let entry = inner.entry(id).ok_or(LogError::Unknown)?;
-            let before = entry.standing.state;
+            let (before, finished) = (entry.standing.state, entry.standing.finished);
             let lifetime = entry.message.deadline.duration_since(entry.admitted);
             entry.standing.act(&act, lifetime, now)?;
             match &act {
@@ -188,6 +196,7 @@ impl MessageLog for MemoryLog {
                 Act::Retry | Act::Discard | Act::DidNotHappen => {}
             }
             let detail = format!("{} -> {}", before.name(), entry.standing.state.name());
+            inner.tell(id, finished);
             inner.enter(by, act.name(), id, detail, now);
             let found = inner.messages.iter().find(|(_, entry)| entry.message.id == id);
             let (seq, entry) = found.ok_or(LogError::Unknown)?;
@@ -255,6 +264,7 @@ impl MessageLog for MemoryLog {
                     attempts: entry.attempts.clone(),
                     response: entry.response.clone(),
                     former: entry.former.clone(),
+                    notices: inner.notices.of(&entry.message.id),
                 })
             })
         })
@@ -278,6 +288,7 @@ impl MessageLog for MemoryLog {
                     former: copy.former,
                 };
                 inner.insert(entry);
+                inner.notices.import(copy.notices);
             }
             Ok(taken)
         })
@@ -392,14 +403,17 @@ impl Inner {
     }
 
     fn expire(&mut self, now: Timestamp) -> u64 {
-        let mut expired = 0;
+        let mut expired = Vec::new();
         for entry in self.messages.values_mut() {
             if entry.standing.is_overdue(now) {
                 entry.standing.expire(now);
-                expired += 1;
+                expired.push(entry.message.id.clone());
             }
         }
-        expired
+        for id in &expired {
+            self.tell(id, None);
+        }
+        expired.len() as u64
     }
 
     fn sweep(&mut self, retention: Duration, now: Timestamp) -> SweepReport {
@@ -413,8 +427,13 @@ impl Inner {
         }
         report.messages_expired = self.expire(now);
         let before = self.messages.len();
-        self.messages
-            .retain(|_, entry| entry.standing.is_kept(entry.message.head_of_line, retention, now));
+        let notices = &self.notices;
+        self.messages.retain(|_, Entry { message, standing, .. }| {
+            standing.is_kept(message.head_of_line, retention, now) || notices.waits(&message.id)
+        });
+        let messages = &self.messages;
+        self.notices
+            .retain(|id| messages.values().any(|entry| entry.message.id == id));
         report.messages_forgotten = (before - self.messages.len()) as u64;
         report
     }

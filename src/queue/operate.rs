@@ -4,7 +4,9 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 
-use super::{AttemptView, MessageState, MessageView, NewMessage, OrderKey, Standing, StoredRequest, StoredResponse};
+use super::{
+    AttemptView, MessageState, MessageView, NewMessage, NoticeView, OrderKey, Standing, StoredRequest, StoredResponse,
+};
 use crate::{audit, problem::FailureClass};
 
 /// A person's decision on one message.
@@ -120,12 +122,15 @@ pub struct MessageCopy {
     pub attempts: Vec<AttemptView>,
     pub response: Option<StoredResponse>,
     pub former: Vec<StoredRequest>,
+    /// What its channel was told of its ends, or will be.
+    pub notices: Vec<NoticeView>,
 }
 
-/// What is held back. Written `all`, `intake`, `upstream:NAME`, `api:NAME`, `key:UPSTREAM/VALUE`.
+/// What is held back. Written `all`, `intake`, `upstream:NAME`, `api:NAME`, `key:UPSTREAM/VALUE`,
+/// `webhook:URL`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PauseScope {
-    /// All deliveries.
+    /// All deliveries, those of webhooks included.
     All,
     /// New messages: they are refused, and what is there is delivered.
     Intake,
@@ -135,6 +140,8 @@ pub enum PauseScope {
     Api(String),
     /// Deliveries of an order key.
     Key(OrderKey),
+    /// Completion webhooks to a URL. The gateway does so itself when the URL answers 410.
+    Webhook(String),
 }
 
 impl PauseScope {
@@ -142,7 +149,7 @@ impl PauseScope {
     pub(crate) fn covers(&self, api: &str, key: &OrderKey) -> bool {
         match self {
             Self::All => true,
-            Self::Intake => false,
+            Self::Intake | Self::Webhook(_) => false,
             Self::Upstream(name) => *name == key.upstream,
             Self::Api(name) => name == api,
             Self::Key(paused) => paused == key,
@@ -163,6 +170,7 @@ impl fmt::Display for PauseScope {
             Self::Upstream(name) => write!(f, "upstream:{name}"),
             Self::Api(name) => write!(f, "api:{name}"),
             Self::Key(key) => write!(f, "key:{}/{}", key.upstream, key.value),
+            Self::Webhook(url) => write!(f, "webhook:{url}"),
         }
     }
 }
@@ -172,13 +180,17 @@ impl FromStr for PauseScope {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("`{text}` is no scope: write `all`, `intake`, `upstream:NAME`, `api:NAME` or `key:UPSTREAM/VALUE`")
+            format!(
+                "`{text}` is no scope: write `all`, `intake`, `upstream:NAME`, `api:NAME`, `key:UPSTREAM/VALUE` or \
+                 `webhook:URL`"
+            )
         };
         match text.split_once(':') {
             None if text == "all" => Ok(Self::All),
             None if text == "intake" => Ok(Self::Intake),
             Some(("upstream", name)) if !name.is_empty() => Ok(Self::Upstream(name.to_owned())),
             Some(("api", name)) if !name.is_empty() => Ok(Self::Api(name.to_owned())),
+            Some(("webhook", url)) if !url.is_empty() => Ok(Self::Webhook(url.to_owned())),
             Some(("key", key)) => {
                 let (upstream, value) = key.split_once('/').ok_or_else(wrong)?;
                 if upstream.is_empty() || value.is_empty() {
@@ -208,10 +220,26 @@ mod tests {
 
     #[test]
     fn scopes_are_read_as_they_are_written() {
-        for text in ["all", "intake", "upstream:erp", "api:erp-orders", "key:erp/4711/a:b"] {
+        for text in [
+            "all",
+            "intake",
+            "upstream:erp",
+            "api:erp-orders",
+            "key:erp/4711/a:b",
+            "webhook:https://shop/a:b",
+        ] {
             assert_eq!(text.parse::<PauseScope>().unwrap().to_string(), text);
         }
-        for text in ["", "erp", "upstream:", "key:erp", "key:/4711", "key:erp/", "lane:bulk"] {
+        for text in [
+            "",
+            "erp",
+            "upstream:",
+            "key:erp",
+            "key:/4711",
+            "key:erp/",
+            "lane:bulk",
+            "webhook:",
+        ] {
             assert!(
                 text.parse::<PauseScope>().unwrap_err().contains("write `all`"),
                 "{text}"

@@ -80,6 +80,11 @@ impl AttemptOutcome {
         }
     }
 
+    /// Whether its channel does not know of it yet.
+    pub(crate) fn is_news(&self) -> bool {
+        !matches!(self, Self::Answered(_) | Self::Forgotten)
+    }
+
     /// The upstream's answer, where there is one to keep.
     pub(crate) fn response(&self) -> Option<&StoredResponse> {
         match self {

@@ -21,6 +21,7 @@ mod codec;
 mod days;
 mod group;
 mod keeper;
+mod outbox;
 mod read;
 mod row;
 mod schema;

@@ -7,6 +7,7 @@
 mod archive;
 mod ballast;
 mod codec;
+mod outbox;
 mod read;
 mod row;
 mod schema;

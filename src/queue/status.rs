@@ -45,7 +45,7 @@ pub fn status_document(view: &MessageView, now: Timestamp) -> String {
     }
 }
 
-fn response_document(response: &StoredResponse) -> String {
+pub(super) fn response_document(response: &StoredResponse) -> String {
     let mut headers = Map::new();
     for (name, value) in &response.headers {
         let value = String::from_utf8_lossy(value).into_owned();
@@ -69,7 +69,7 @@ fn response_document(response: &StoredResponse) -> String {
 }
 
 /// Adds a member, given as JSON text, to the text of an object that has members.
-fn with_member(object: &str, name: &str, value: &str) -> String {
+pub(super) fn with_member(object: &str, name: &str, value: &str) -> String {
     let members = object.strip_suffix('}').unwrap_or(object);
     format!("{members},\"{name}\":{value}}}")
 }

@@ -25,7 +25,7 @@ use crate::{
         authenticate::{Authenticate, ChannelTable},
         status::{self, Status},
     },
-    queue::courier::Lookup,
+    queue::{courier::Lookup, notifier::Webhooks},
     shared::Shared,
     upstream::Upstream,
 };
@@ -53,6 +53,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         router: Router::default(),
         by_name: HashMap::new(),
         versions: Vec::new(),
+        webhooks: Webhooks::default(),
         resolver: Arc::default(),
     };
     compiler.compile(&policies);
@@ -63,6 +64,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         number,
         upstreams,
         versions,
+        webhooks,
         ..
     } = compiler;
     if diagnostics
@@ -80,6 +82,7 @@ pub fn compile(sources: &Sources, shared: &Shared) -> (Option<Snapshot>, Vec<Dia
         router,
         by_name,
         versions,
+        webhooks,
     };
     (Some(snapshot), diagnostics)
 }
@@ -199,6 +202,7 @@ struct Compiler<'a> {
     router: Router,
     by_name: HashMap<RouteName, Arc<Route>>,
     versions: Vec<ApiVersions>,
+    webhooks: Webhooks,
     /// Answers what mappings ask.
     resolver: Arc<Resolver>,
 }
@@ -210,6 +214,10 @@ impl Compiler<'_> {
             Ok(channels) => Arc::new(channels),
             Err(mistakes) => return self.diagnostics.extend(mistakes),
         };
+        match Webhooks::compile(policies) {
+            Ok(webhooks) => self.webhooks = webhooks,
+            Err(mistakes) => return self.diagnostics.extend(mistakes),
+        }
         self.resolver = Arc::new(self.resolver(policies));
         for api in &policies.apis {
             self.api(policies, api, &channels);

@@ -5,6 +5,7 @@ mod deliveries;
 mod lookups;
 mod traffic;
 mod trial;
+mod webhooks;
 
 use std::{
     fmt,
@@ -34,10 +35,11 @@ use self::{
     lookups::Keys,
     traffic::{Traffic, VersionTraffic},
     trial::Candidates,
+    webhooks::Webhooks,
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Health, QueueStats},
+    queue::{Health, NoticeOutcome, NoticeStats, Pause, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -115,6 +117,7 @@ struct Inner {
     keys: Keys,
     deliveries: DeliveryMetrics,
     retries_refused: Family<UpstreamLabels, Counter>,
+    webhooks: Webhooks,
     queue_health: Family<StateLabels, Gauge>,
     queue_oldest: Gauge<f64, AtomicU64>,
     spans_dropped: Counter,
@@ -147,6 +150,7 @@ impl Default for Metrics {
             keys: Keys::default(),
             deliveries: DeliveryMetrics::default(),
             retries_refused: Family::default(),
+            webhooks: Webhooks::default(),
             queue_health: Family::default(),
             queue_oldest: Gauge::default(),
             spans_dropped: Counter::default(),
@@ -191,6 +195,7 @@ impl Inner {
         self.deliveries.register(registry);
         let help = "Retries of requests that were not made: the upstream's budget of retries was used up";
         registry.register("upstream_retries_refused", help, self.retries_refused.clone());
+        self.webhooks.register(registry);
         let help = "How the queue's store is: 1 for the state it is in";
         registry.register("queue_health", help, self.queue_health.clone());
         let help = "Age of the oldest message that waits";
@@ -374,6 +379,16 @@ impl Metrics {
         self.0
             .queue_oldest
             .set(stats.oldest.map_or(0.0, |age| age.as_secs_f64()));
+    }
+
+    /// What came of one try at telling a channel by a webhook.
+    pub fn webhook(&self, channel: &str, outcome: &NoticeOutcome) {
+        self.0.webhooks.tried(channel, outcome);
+    }
+
+    /// How many webhooks wait or were given up.
+    pub fn webhooks(&self, stats: &NoticeStats, pauses: &[Pause], now: Timestamp) {
+        self.0.webhooks.kept(stats, pauses, now);
     }
 
     /// Spans were lost.

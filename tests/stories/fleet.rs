@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// The back ends, the files, a database, and gateways that share it.
-struct Fleet {
-    world: World,
+pub(crate) struct Fleet {
+    pub(crate) world: World,
     database: Server,
     gateways: Vec<Gateway>,
 }
@@ -36,8 +36,13 @@ struct Gateway {
 impl Fleet {
     /// `None` where there is no database, which was said.
     async fn start(gateways: usize) -> Option<Self> {
+        Self::start_with(gateways, |_| {}).await
+    }
+
+    /// The same, after `prepare` has changed files in the folder.
+    pub(crate) async fn start_with(gateways: usize, prepare: impl FnOnce(&std::path::Path)) -> Option<Self> {
         let database = Server::start()?;
-        let world = World::without_gateway(|_| {}).await;
+        let world = World::without_gateway(prepare).await;
         let mut fleet = Self {
             world,
             database,
@@ -103,7 +108,7 @@ impl Fleet {
         });
     }
 
-    async fn starts(&mut self, number: usize) {
+    pub(crate) async fn starts(&mut self, number: usize) {
         let gateway = &mut self.gateways[number];
         let log = fs::File::options()
             .create(true)
@@ -134,7 +139,7 @@ impl Fleet {
         .await;
     }
 
-    fn kills(&mut self, number: usize) {
+    pub(crate) fn kills(&mut self, number: usize) {
         let mut process = self.gateways[number].process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
@@ -183,7 +188,7 @@ impl Fleet {
         self.tries(number, Method::GET, path, "", String::new()).await.unwrap()
     }
 
-    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let waiting = async {
             while !condition().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -209,7 +214,7 @@ impl Fleet {
     }
 
     /// Sends until there is an answer, to one gateway after the other, as a client behind a load balancer does.
-    async fn accepted(&self, start: usize, path: &str, key: &str, body: &str) -> bool {
+    pub(crate) async fn accepted(&self, start: usize, path: &str, key: &str, body: &str) -> bool {
         for number in start..start + 60 {
             let number = number % self.gateways.len();
             match self.tries(number, Method::POST, path, key, body.to_owned()).await {

@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Sends a shipment of an order, and returns the id of the message it became.
-    async fn ships(&self, token: &str, order: &str, key: &str) -> String {
+    pub(crate) async fn ships(&self, token: &str, order: &str, key: &str) -> String {
         let body = serde_json::json!({
             "shipmentNumber": key, "shippedAt": "2026-11-20T10:00:00Z",
             "lines": [{ "lineNumber": 10, "quantity": { "value": 1, "unit": "C62" } }]

@@ -14,7 +14,7 @@ use crate::{
 const EVENTS: &str = "/system/tracking-events/v1/events";
 
 /// The HMAC of a text, made by OpenSSL.
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+pub(crate) fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     let hex = key
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -9,8 +9,8 @@ use super::document::{hex, unhex};
 use crate::{
     problem::FailureClass,
     queue::{
-        AttemptView, Failure, HeadOfLine, Lane, MessageCopy, MessageState, NewMessage, OrderKey, Standing,
-        StoredRequest, StoredResponse,
+        AttemptView, Failure, HeadOfLine, Lane, MessageCopy, MessageState, NewMessage, Notice, NoticeStanding,
+        NoticeState, NoticeView, OrderKey, Standing, StoredRequest, StoredResponse,
     },
 };
 
@@ -65,8 +65,21 @@ pub(crate) fn write_copy(copy: &MessageCopy) -> String {
             json!({ "status": response.status, "headers": write_headers(&response.headers),
                     "body": BASE64_STANDARD.encode(&response.body) })
         }),
+        "webhooks": copy.notices.iter().map(write_notice).collect::<Vec<_>>(),
     })
     .to_string()
+}
+
+fn write_notice(NoticeView { notice, standing }: &NoticeView) -> Value {
+    let failure = notice.failure.as_ref();
+    json!({
+        "id": notice.id, "message": notice.message, "channel": notice.channel, "event": notice.state.name(),
+        "attempts": notice.attempts, "class": failure.map(|failure| failure.class.as_str()),
+        "cause": failure.map(|failure| &failure.cause), "finished": notice.finished,
+        "state": standing.state.name(), "tries": standing.tries, "since": standing.since,
+        "nextTry": standing.next_try, "leased": standing.is_leased, "epoch": standing.epoch,
+        "ended": standing.ended, "error": standing.error,
+    })
 }
 
 fn write_request(request: &StoredRequest) -> Value {
@@ -98,14 +111,7 @@ pub(crate) fn read_copy(line: &str) -> Result<MessageCopy, String> {
         None => return Err("it is no message that `crossdock queue export` wrote".to_owned()),
     }
     let request = read.0.get("request").filter(|request| !request.is_null());
-    let cause = read.optional_text("cause")?;
-    let failure = match cause {
-        Some(cause) => Some(Failure {
-            class: read.named("class", FailureClass::named)?,
-            cause,
-        }),
-        None => None,
-    };
+    let failure = read.failure()?;
     let is_in_doubt = read.flag("inDoubt")?;
     Ok(MessageCopy {
         has_request: request.is_some(),
@@ -147,11 +153,7 @@ pub(crate) fn read_copy(line: &str) -> Result<MessageCopy, String> {
             deadline: read.time("dueBy")?,
             finished: read.optional_time("finished")?,
             failure,
-            epoch: read
-                .0
-                .get("epoch")
-                .and_then(Value::as_u64)
-                .ok_or("`epoch` is not a number")?,
+            epoch: read.epoch()?,
             leased_until: read.optional_time("leasedUntil")?,
         },
         attempts: read
@@ -168,6 +170,40 @@ pub(crate) fn read_copy(line: &str) -> Result<MessageCopy, String> {
             .iter()
             .map(read_request)
             .collect::<Result<_, _>>()?,
+        // Earlier releases kept none.
+        notices: match read.0.get("webhooks") {
+            None => Vec::new(),
+            Some(_) => read
+                .list("webhooks")?
+                .iter()
+                .map(read_notice)
+                .collect::<Result<_, _>>()?,
+        },
+    })
+}
+
+fn read_notice(value: &Value) -> Result<NoticeView, String> {
+    let read = Reader(value.as_object().ok_or("a webhook is not an object")?);
+    Ok(NoticeView {
+        notice: Notice {
+            id: read.text("id")?,
+            message: read.text("message")?,
+            channel: read.text("channel")?,
+            state: read.named("event", MessageState::named)?,
+            attempts: read.count("attempts")?,
+            failure: read.failure()?,
+            finished: read.time("finished")?,
+        },
+        standing: NoticeStanding {
+            state: read.named("state", NoticeState::named)?,
+            tries: read.count("tries")?,
+            since: read.time("since")?,
+            next_try: read.optional_time("nextTry")?,
+            is_leased: read.flag("leased")?,
+            epoch: read.epoch()?,
+            ended: read.optional_time("ended")?,
+            error: read.optional_text("error")?,
+        },
     })
 }
 
@@ -253,6 +289,19 @@ impl Reader<'_> {
         list.map(Vec::as_slice).ok_or_else(|| format!("`{name}` is not a list"))
     }
 
+    fn epoch(&self) -> Result<u64, String> {
+        let epoch = self.0.get("epoch").and_then(Value::as_u64);
+        epoch.ok_or_else(|| "`epoch` is not a number".to_owned())
+    }
+
+    fn failure(&self) -> Result<Option<Failure>, String> {
+        let Some(cause) = self.optional_text("cause")? else {
+            return Ok(None);
+        };
+        let class = self.named("class", FailureClass::named)?;
+        Ok(Some(Failure { class, cause }))
+    }
+
     fn headers(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
         let pair = |pair: &Value| {
             let (name, value) = (pair[0].as_str()?, decode(pair[1].as_str()?)?);
@@ -280,11 +329,12 @@ fn decode(text: &str) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{Act, AttemptOutcome, MemoryLog, MessageLog as _, conformance::*};
+    use crate::queue::{Act, AttemptOutcome, MemoryLog, MessageLog as _, Outbox as _, conformance::*};
 
     #[tokio::test]
     async fn a_copy_is_read_as_it_was_written() {
         let log = MemoryLog::default();
+        log.subscribe(all_ends());
         admit(&log, 1, "a", 0).await;
         attempt(&log, 1, AttemptOutcome::Delivered(created())).await;
         admit(&log, 2, "a", 2).await;

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::At;
 use crate::{
-    admin::queue::{entry_document, read_query, shown_document, stats_document, summary, write_copy},
+    admin::queue::{
+        entry_document, notice, notice_stats, read_notice_query, read_query, shown_document, stats_document, summary,
+        write_copy,
+    },
     cli::complain,
     client::{self, Https},
     config::{self, Sources, StoreSpec},
@@ -117,6 +120,15 @@ impl Source {
 
     /// Messages in the order of admission, at most `max`.
     pub(super) async fn list(&self, query: &HashMap<String, String>, max: usize) -> anyhow::Result<Found> {
+        self.all("messages", query, max).await
+    }
+
+    /// Completion webhooks in the order in which they were written, at most `max`.
+    pub(super) async fn webhooks(&self, query: &HashMap<String, String>, max: usize) -> anyhow::Result<Found> {
+        self.all("webhooks", query, max).await
+    }
+
+    async fn all(&self, what: &str, query: &HashMap<String, String>, max: usize) -> anyhow::Result<Found> {
         let mut messages = Vec::new();
         let mut from: Option<String> = None;
         loop {
@@ -125,8 +137,8 @@ impl Source {
             if let Some(from) = from {
                 query.insert("from".to_owned(), from);
             }
-            let mut page = self.page(&query).await?;
-            if let Some(Value::Array(found)) = page.get_mut("messages") {
+            let mut page = self.page(what, &query).await?;
+            if let Some(Value::Array(found)) = page.get_mut(what) {
                 messages.append(found);
             }
             from = page["next"].as_str().map(str::to_owned);
@@ -138,9 +150,17 @@ impl Source {
         }
     }
 
-    async fn page(&self, query: &HashMap<String, String>) -> anyhow::Result<Value> {
+    async fn page(&self, what: &str, query: &HashMap<String, String>) -> anyhow::Result<Value> {
         match self {
-            Self::Gateway { .. } => self.get(&format!("/queue/messages?{}", encoded(query))).await,
+            Self::Gateway { .. } => self.get(&format!("/queue/{what}?{}", encoded(query))).await,
+            Self::Folder(archive) if what == "webhooks" => {
+                let (filter, from, max) = read_notice_query(query).map_err(anyhow::Error::msg)?;
+                let page = archive.notices(&filter, from, max)?;
+                Ok(json!({
+                    "webhooks": page.items.iter().map(notice).collect::<Vec<_>>(),
+                    "next": page.next.map(|next| next.to_string()),
+                }))
+            }
             Self::Folder(archive) => {
                 let (filter, from, max) = read_query(query, Timestamp::now()).map_err(anyhow::Error::msg)?;
                 let page = archive.list(&filter, from, max)?;
@@ -173,8 +193,10 @@ impl Source {
         match self {
             Self::Gateway { .. } => self.get("/queue").await,
             Self::Folder(archive) => {
-                let (stats, room, pauses) = archive.stats(Timestamp::now())?;
+                let now = Timestamp::now();
+                let (stats, room, pauses) = archive.stats(now)?;
                 let mut document = stats_document(&stats, &room, &pauses, None, &Health::Ok);
+                document["webhooks"] = notice_stats(&archive.notice_stats()?, now);
                 document["health"] = "stopped".into();
                 Ok(document)
             }

@@ -70,6 +70,31 @@ pub(super) fn list(messages: &[Value], has_more: bool) -> String {
     out
 }
 
+/// Completion webhooks, one on each line.
+pub(super) fn webhooks(webhooks: &[Value], has_more: bool) -> String {
+    if webhooks.is_empty() {
+        return "no webhooks".to_owned();
+    }
+    let mut table = table(&["ID", "CHANNEL", "EVENT", "STATE", "TRIES", "AGE", "ERROR"]);
+    for webhook in webhooks {
+        let error: String = word(webhook, "error").escape_debug().take(LONGEST_ERROR).collect();
+        table.add_row([
+            word(webhook, "id").to_owned(),
+            word(webhook, "channel").to_owned(),
+            word(webhook, "event").to_owned(),
+            word(webhook, "state").to_owned(),
+            webhook["tries"].to_string(),
+            age(webhook, "since"),
+            error,
+        ]);
+    }
+    let mut out = trimmed(&table);
+    if has_more {
+        out.push_str("\n… and more");
+    }
+    out
+}
+
 fn trimmed(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
@@ -150,6 +175,14 @@ pub(super) fn stats(stats: &Value) -> String {
     let _ = writeln!(out, "{:<12} {}", "lanes", lanes.join(", "));
     if let Some(seconds) = stats["oldestSeconds"].as_u64() {
         let _ = writeln!(out, "{:<12} {}", "oldest", length(Duration::from_secs(seconds)));
+    }
+    let webhooks = &stats["webhooks"];
+    if webhooks["waiting"].as_u64().unwrap_or(0) + webhooks["failed"].as_u64().unwrap_or(0) > 0 {
+        let _ = writeln!(
+            out,
+            "{:<12} {} waiting, {} failed",
+            "webhooks", webhooks["waiting"], webhooks["failed"]
+        );
     }
     let (used, quota) = (mebibytes(&stats["usedBytes"]), mebibytes(&stats["quotaBytes"]));
     let _ = writeln!(out, "{:<12} {used} of {quota} MiB", "disk");

@@ -97,7 +97,7 @@ fn sound_policies_have_no_mistakes() {
 }
 
 /// File, what is replaced in it, by what, and what is then said.
-const SPOILT: [(&str, &str, &str, &str); 88] = [
+const SPOILT: [(&str, &str, &str, &str); 95] = [
     // What a file is.
     (
         "apis/erp-orders.yaml",
@@ -128,6 +128,49 @@ const SPOILT: [(&str, &str, &str, &str); 88] = [
         "transaction:",
         "trasaction:",
         "14:1: error: unknown key `trasaction` (help: did you mean `transaction`?)",
+    ),
+    // Completion webhooks.
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: ftp://shop/hooks?t=hunter2, secrets: [] }\n",
+        "2:17: error: this is not an `http://` or `https://` URL",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: https://shop/hooks, secrets: [] }\n",
+        "2:37: error: no secret, so no signature",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: https://shop/hooks, secrets: [file:no.secret] }\n",
+        "2:47: error: the file `no.secret` cannot be read",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: http://shop/hooks?t=1, secrets: [] }\n",
+        "2:17: warning: webhooks go over the network in clear text",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: https://shop/hooks, secrets: [], events: [], timeout: 31s }\n",
+        "2:50: error: no event, so nothing is sent",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: https://shop/hooks, secrets: [], timeout: 31s }\n",
+        "2:59: error: `timeout` is out of bounds (help: write a duration from 1ms to 30 s)",
+    ),
+    (
+        "channels/storefront.yaml",
+        "kind: Channel\n",
+        "kind: Channel\nwebhook: { url: https://shop/hooks, secrets: [], giveUpAfter: 29d }\n",
+        "2:63: error: `giveUpAfter` is out of bounds (help: write a duration from 60s to 2419200 s)",
     ),
     // The gateway.
     (

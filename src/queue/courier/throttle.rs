@@ -20,7 +20,7 @@ static SINGLE: [(HeaderName, HeaderName); 2] = [
 const EPOCH: u64 = 1_000_000_000;
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(in crate::queue) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

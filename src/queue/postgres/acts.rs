@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use super::{
     book::{Book, write_tally},
     codec::{Columns, digest, micros, text},
-    read,
+    outbox, read,
     row::{COLUMNS, REQUEST, WITH_REQUEST, Whole},
     session::{Failure, Session},
 };
 use crate::{
     audit,
     queue::{
-        Act, Actor, Claimed, Group, LogError, MessageCopy, MessageState, MessageView, NewMessage, Pause, PauseScope,
-        StoredRequest, SweepReport, after, fields,
+        Act, Actor, Claimed, Group, LogError, MessageCopy, MessageState, MessageView, NewMessage, NoticeView, Pause,
+        PauseScope, StoredRequest, SweepReport, after, fields,
         lanes::{Ready, Wheel},
     },
 };
@@ -214,7 +214,8 @@ pub(super) async fn sweep(
 
 async fn forget(session: &Session, past: Timestamp) -> Result<u64, Failure> {
     let sql = "DELETE FROM message WHERE seq IN (
-            SELECT seq FROM message WHERE finished IS NOT NULL AND finished <= $1 AND NOT holds
+            SELECT seq FROM message m WHERE finished IS NOT NULL AND finished <= $1 AND NOT holds
+                AND NOT EXISTS (SELECT FROM notice n WHERE n.seq = m.seq AND n.next_try IS NOT NULL)
             ORDER BY finished LIMIT $2 FOR UPDATE SKIP LOCKED
         ) RETURNING seq, upstream, api, channel, lane, state, holds";
     let rows = session.query(sql, &[&micros(past), &SWEEP_MESSAGES]).await?;
@@ -245,6 +246,7 @@ async fn forget(session: &Session, past: Timestamp) -> Result<u64, Failure> {
 
 /// Takes back what this gateway had leased before it was started: the folder's lock says that nobody goes on with it.
 pub(super) async fn reclaim(session: &Session, node: &str, now: Timestamp) -> Result<usize, Failure> {
+    outbox::reclaim(session, node).await?;
     let sql = "SELECT id FROM message WHERE lease_until IS NOT NULL AND holder = $1";
     let rows = session.query(sql, &[&node]).await?;
     let ids = rows
@@ -362,6 +364,7 @@ pub(super) async fn import(session: &Session, copies: &[MessageCopy], now: Times
     book.know(&scopes, &ids).await?;
     let seqs = book.reserve(copies.len()).await?;
     let mut taken = 0;
+    let mut notices = Vec::new();
     for (copy, seq) in copies.iter().zip(seqs) {
         if book.known(&copy.message).is_some() {
             continue;
@@ -382,8 +385,13 @@ pub(super) async fn import(session: &Session, copies: &[MessageCopy], now: Times
         for (edition, former) in (0_i32..).zip(&copy.former) {
             keep_former(session, seq, edition, former).await?;
         }
+        for NoticeView { notice, standing } in copy.notices.iter().cloned() {
+            let standing = standing.without_lease();
+            notices.push((seq, NoticeView { notice, standing }));
+        }
     }
     book.close().await?;
+    outbox::keep(session, &notices).await?;
     Ok(taken)
 }
 
@@ -402,7 +410,7 @@ async fn keep_former(session: &Session, seq: i64, edition: i32, former: &StoredR
     Ok(())
 }
 
-async fn enter(
+pub(super) async fn enter(
     session: &Session,
     by: &Actor,
     act: &str,
@@ -455,7 +463,13 @@ pub(super) async fn record(session: &Session, entry: audit::NewEntry, now: Times
 }
 
 /// Whether a commit of unknown outcome entered it.
-async fn was_entered(session: &Session, by: &Actor, act: &str, subject: &str, now: Timestamp) -> Result<bool, Failure> {
+pub(super) async fn was_entered(
+    session: &Session,
+    by: &Actor,
+    act: &str,
+    subject: &str,
+    now: Timestamp,
+) -> Result<bool, Failure> {
     let sql = "SELECT FROM audit WHERE subject = $1 AND act = $2 AND actor = $3 AND at = $4";
     let found = session
         .query(sql, &[&text(subject), &text(act), &text(&by.name), &micros(now)])

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use super::{
     codec::{day, digest, micros, stored, text},
-    read,
+    outbox, read,
     row::{COLUMNS, Whole},
     session::{Failure, Param, Session},
 };
 use crate::queue::{
-    AttemptView, Digest, EndedAttempt, Group, NewMessage, OrderKey, Pause, PauseScope, Standing, StoredRequest,
-    StoredResponse, fields,
+    AttemptView, Digest, EndedAttempt, Group, NewMessage, NoticeStanding, NoticeView, OrderKey, Pause, PauseScope,
+    Standing, StoredRequest, StoredResponse, fields,
 };
 
 /// The first message of each order key of `$1`, its most urgent lane, and when it is due.
@@ -57,6 +57,8 @@ pub(super) struct Slot {
     pub(super) whole: Whole,
     before: Option<Whole>,
     is_gone: bool,
+    /// Its channel knows how it ended.
+    pub(super) is_quiet: bool,
     /// Who has its lease now, and by which claim.
     pub(super) holder: Option<(String, i64)>,
 }
@@ -113,6 +115,7 @@ impl<'a> Book<'a> {
                     before: Some(whole.clone()),
                     whole,
                     is_gone: false,
+                    is_quiet: false,
                     holder: None,
                 });
             }
@@ -215,6 +218,7 @@ impl<'a> Book<'a> {
             whole,
             before: None,
             is_gone: false,
+            is_quiet: false,
             holder: None,
         })
     }
@@ -316,12 +320,24 @@ impl<'a> Book<'a> {
                 .execute("DELETE FROM former_request WHERE seq = ANY($1)", &[&deleted])
                 .await?;
         }
+        let told: Vec<_> = updated.iter().filter_map(|slot| self.notice(slot)).collect();
+        outbox::keep(self.session, &told).await?;
         self.write_attempts().await?;
         self.write_requests().await?;
         self.write_responses().await?;
         self.write_tally().await?;
         self.refresh(&keys).await?;
         Ok(self.wakes)
+    }
+
+    /// The notice of a message that ended in this transaction, where it is told.
+    fn notice(&self, slot: &Slot) -> Option<(i64, NoticeView)> {
+        let (before, whole) = (slot.before.as_ref()?, &slot.whole);
+        let subscriptions = (!slot.is_quiet).then_some(&self.session.subscriptions)?;
+        let (id, channel) = (&whole.message.id, &whole.message.channel);
+        let notice = subscriptions.notice(id, channel, before.standing.finished, &whole.standing)?;
+        let standing = NoticeStanding::new(notice.finished);
+        Some((whole.seq, NoticeView { notice, standing }))
     }
 
     async fn write_attempts(&self) -> Result<(), Failure> {

@@ -325,6 +325,9 @@ fn finish(
         return Ok((Done::Nothing, Some(place)));
     }
     book.ended(place, ended, now);
+    if !outcome.is_news() {
+        book.at(place).is_quiet = true;
+    }
     if let Some(response) = outcome.response() {
         book.keep_response(place, response.clone());
     }

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::{
     codec::{Columns, digest, micros},
+    outbox,
     row::{COLUMNS, REQUEST, SHOWN, WITH_REQUEST, WITH_RESPONSE, Whole, shown},
     session::{Failure, Session},
 };
@@ -193,11 +194,14 @@ pub(super) async fn export(session: &Session, from: Option<u64>, max: usize) -> 
             attempts: view.attempts,
             response: view.response,
             former: Vec::new(),
+            notices: Vec::new(),
         });
     }
     let mut former = former(session, &seqs).await?;
+    let mut notices = outbox::of(session, &seqs).await?;
     for (copy, seq) in page.items.iter_mut().zip(&seqs) {
         copy.former = former.remove(seq).unwrap_or_default();
+        copy.notices = notices.remove(seq).unwrap_or_default();
     }
     Ok(page)
 }

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 use super::session::{Failure, said};
 
 /// Each step leads to the next layout.
-const STEPS: [&str; 1] = [include_str!("layout_1.sql")];
+const STEPS: [&str; 2] = [include_str!("layout_1.sql"), include_str!("layout_2.sql")];
 
 /// The layout this release writes.
 #[expect(

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::PostgresSettings,
-    queue::{Health, LogError, LogFuture, PauseScope},
+    queue::{Health, LogError, LogFuture, PauseScope, Subscriptions},
 };
 
 /// How long a connection may take to be made, and a caller may wait for a free one.
@@ -152,6 +152,8 @@ pub(super) struct Database {
     is_reclaimed: AtomicBool,
     #[cfg(test)]
     pub(super) trusts_every_epoch: AtomicBool,
+    /// Which ends are told.
+    subscriptions: RwLock<Arc<Subscriptions>>,
     handle: tokio::runtime::Handle,
 }
 
@@ -208,8 +210,21 @@ impl Database {
             is_reclaimed: AtomicBool::new(false),
             #[cfg(test)]
             trusts_every_epoch: AtomicBool::new(false),
+            subscriptions: RwLock::default(),
             handle: tokio::runtime::Handle::current(),
         })
+    }
+
+    pub(super) fn subscribe(&self, subscriptions: Subscriptions) {
+        *self.subscriptions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(subscriptions);
+    }
+
+    fn session(&self, client: Object, is_open: bool) -> Session {
+        Session {
+            client: Some(client),
+            is_open,
+            subscriptions: Arc::clone(&self.subscriptions.read().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// Does work on the log's own runtime: it goes on when its caller stops waiting, and never on a thread of requests.
@@ -272,10 +287,7 @@ impl Database {
         }
         if !self.is_reclaimed.load(Ordering::Relaxed) {
             client.batch_execute("BEGIN").await?;
-            let session = Session {
-                client: Some(client),
-                is_open: true,
-            };
+            let session = self.session(client, true);
             let count = acts::reclaim(&session, &self.node, Timestamp::now()).await?;
             session.commit().await.map_err(|failed| match failed {
                 Committed::No(failure) => failure,
@@ -421,10 +433,7 @@ impl Database {
             return Err(LogError::Unavailable(cause));
         }
         let client = self.client().await.map_err(|failure| self.refusal(&failure))?;
-        Ok(Session {
-            client: Some(client),
-            is_open: false,
-        })
+        Ok(self.session(client, false))
     }
 
     /// What a caller is told of a failure in which nothing was committed.
@@ -488,10 +497,7 @@ impl Tries {
     async fn open(&self) -> Result<Session, Failure> {
         let client = self.database.client().await?;
         client.batch_execute("BEGIN").await?;
-        Ok(Session {
-            client: Some(client),
-            is_open: true,
-        })
+        Ok(self.database.session(client, true))
     }
 
     /// Ends a transaction. `None` asks for another round.
@@ -565,6 +571,8 @@ enum Committed {
 pub(super) struct Session {
     client: Option<Object>,
     is_open: bool,
+    /// Which ends are told.
+    pub(super) subscriptions: Arc<Subscriptions>,
 }
 
 impl Session {

@@ -20,9 +20,9 @@ use super::PostgresLog;
 use crate::{
     config::PostgresSettings,
     queue::{
-        AttemptOutcome, Health, LogError, MessageLog as _, MessageState, NewMessage, PauseScope, SqliteLog,
-        StoredResponse,
-        conformance::{Short as _, admit, at, attempt, by, claim, claim_one, created, key, message},
+        AttemptOutcome, Health, LogError, MessageLog as _, MessageState, NewMessage, NoticeFilter, NoticeOutcome,
+        Outbox as _, PauseScope, SqliteLog, StoredResponse,
+        conformance::{Short as _, admit, all_ends, at, attempt, by, claim, claim_one, created, key, message},
     },
 };
 
@@ -159,9 +159,73 @@ async fn a_schema_that_is_not_ours_or_newer_is_refused() {
     server.sql(&format!("UPDATE {}.layout SET number = 99", world.settings.schema));
     let said = open(&world.settings).await;
     assert!(
-        said.contains("written by a newer release (layout 99, this release knows 1)"),
+        said.contains("written by a newer release (layout 99, this release knows 2)"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_schema_of_the_first_release_goes_on() {
+    let Some(server) = server() else { return };
+    let settings = settings(server);
+    server.sql(&format!(
+        "CREATE SCHEMA {0}; SET search_path TO {0}; {1}
+         CREATE TABLE layout (number INTEGER NOT NULL); INSERT INTO layout VALUES (1);
+         INSERT INTO message VALUES (nextval('message_seq'), 1, 'm1', 'scope', 'print', 'key', 'erp', 'a', 'orders',
+            'createOrder', '1', 'shop', 1, 'quarantine', NULL, NULL, 'c1', '', {2}, 5, false, 0, false, 'waiting', true,
+            false, 0, 5, 0, NULL, NULL, 0, {2}, NULL, NULL, NULL, 0, NULL, NULL, NULL);
+         INSERT INTO order_key VALUES ('key', 'erp', 1, 1, 1, 'shop', 'orders', 0);",
+        settings.schema,
+        include_str!("layout_1.sql"),
+        at(50).as_microsecond(),
+    ));
+    server.sql(&format!(
+        "UPDATE {0}.message SET scope = decode(repeat('01', 32), 'hex'), fingerprint = decode(repeat('02', 32), 'hex'),
+            key = decode(repeat('03', 32), 'hex');
+         UPDATE {0}.order_key SET key = decode(repeat('03', 32), 'hex')",
+        settings.schema
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let log = PostgresLog::open(&settings, folder.path()).await.unwrap();
+    log.subscribe(all_ends());
+    assert_eq!(log.sweep(DAY, at(60)).await.unwrap().messages_expired, 1);
+    let notices = log.notices(NoticeFilter::default(), None, 9).await.unwrap().items;
+    assert_eq!(notices[0].notice.id, format!("m1_{}", at(60).as_microsecond()));
+}
+
+#[tokio::test]
+async fn a_notice_is_told_by_one_gateway_and_taken_over_when_that_one_is_gone() {
+    let Some(World {
+        log,
+        settings,
+        _folder: folder,
+    }) = World::new().await
+    else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = PostgresLog::open(&settings, elsewhere.path()).await.unwrap();
+    log.subscribe(all_ends());
+    admit(&log, 1, "a", 0).await;
+    attempt(&log, 1, AttemptOutcome::Delivered(created())).await;
+    let claim = async |log: &PostgresLog, now| {
+        let lease = Duration::from_mins(1);
+        log.claim_notices("shop", 9, lease, at(now), at(now)).await.unwrap()
+    };
+    let first = claim(&log, 9).await.remove(0);
+    assert_eq!(claim(&other, 9).await, []);
+    let second = claim(&other, 69).await.remove(0);
+    assert_eq!(second.notice, first.notice);
+    let late = log.finish_notice(first.lease, NoticeOutcome::Sent, at(70)).await;
+    assert_eq!(late, Err(LogError::Fenced));
+
+    // What a gateway was sending when it ended is due when it starts, not when its lease ends.
+    drop(other);
+    let other = PostgresLog::open(&settings, elsewhere.path()).await.unwrap();
+    let fenced = other.finish_notice(second.lease, NoticeOutcome::Sent, at(71)).await;
+    assert_eq!(fenced, Err(LogError::Fenced));
+    assert_eq!(claim(&log, 71).await.remove(0).notice, first.notice);
+    drop(folder);
 }
 
 #[tokio::test]

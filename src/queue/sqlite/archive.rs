@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, path::Path};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{OpenError, read, schema};
+use super::{OpenError, outbox, read, schema};
 use crate::{
     audit,
-    queue::{Group, MessageCopy, MessageFilter, MessageView, Page, Pause, QueueStats, Room, Shown},
+    queue::{
+        Group, MessageCopy, MessageFilter, MessageView, NoticeFilter, NoticeStats, NoticeView, Page, Pause, QueueStats,
+        Room, Shown,
+    },
 };
 
 /// What a stopped gateway left in its folder.
@@ -42,6 +45,16 @@ impl Archive {
     /// As [`MessageLog::export`](crate::queue::MessageLog::export).
     pub fn export(&self, from: Option<u64>, max: usize) -> rusqlite::Result<Page<MessageCopy>> {
         read::export(&self.connection, from, max)
+    }
+
+    /// As [`Outbox::notices`](crate::queue::Outbox::notices).
+    pub fn notices(&self, filter: &NoticeFilter, from: Option<u64>, max: usize) -> rusqlite::Result<Page<NoticeView>> {
+        outbox::list(&self.connection, filter, from, max)
+    }
+
+    /// As [`Outbox::notice_stats`](crate::queue::Outbox::notice_stats).
+    pub fn notice_stats(&self) -> rusqlite::Result<NoticeStats> {
+        outbox::stats(&self.connection)
     }
 
     /// As [`MessageLog::audit`](crate::queue::MessageLog::audit).

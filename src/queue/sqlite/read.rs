@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
     codec::Micros,
+    outbox,
     row::{self, WHOLE, Whole, columns, more_columns},
 };
 use crate::{
@@ -267,6 +268,7 @@ pub(super) fn export(connection: &Connection, from: Option<u64>, max: usize) -> 
             attempts: attempts(connection, known.seq)?,
             response: response(connection, known.seq)?,
             former: former(connection, known.seq)?,
+            notices: outbox::of(connection, known.seq)?,
             standing: known.standing,
         });
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The layout this release writes. Each older one has a step in [`migrate`].
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// Marks the file as a queue's store: "CDKQ".
 const APPLICATION: i64 = 0x4344_4B51;
@@ -95,7 +95,7 @@ CREATE INDEX head_ready ON head (upstream, lane, ready_at, seq) WHERE ready_at I
 ///
 /// `deadline` and `max_attempts` stay as admitted; `due_by` and `attempts_allowed` move when a person has a message tried
 /// again. Bodies may be sealed, by the key of that id.
-const LAYOUT_2: &str = "
+pub(super) const LAYOUT_2: &str = "
 ALTER TABLE message ADD COLUMN head_of_line TEXT NOT NULL DEFAULT 'skip';
 ALTER TABLE message ADD COLUMN synchronous INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN breaks INTEGER NOT NULL DEFAULT 0;
@@ -167,6 +167,32 @@ CREATE TABLE audit (
 CREATE INDEX audit_subject ON audit (subject);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
+";
+
+/// Notices: what channels are told of how messages ended. `next_try` is there exactly while one waits.
+const LAYOUT_3: &str = "
+CREATE TABLE notice (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+    id TEXT NOT NULL UNIQUE,
+    channel TEXT NOT NULL,
+    ending TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    class TEXT,
+    cause TEXT,
+    finished INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    next_try INTEGER,
+    leased INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    ended INTEGER,
+    error TEXT
+) STRICT;
+CREATE INDEX notice_message ON notice (seq, number);
+CREATE INDEX notice_due ON notice (channel, next_try, number) WHERE next_try IS NOT NULL;
+CREATE INDEX notice_open ON notice (channel, state, since) WHERE state <> 'sent';
 ";
 
 /// The one connection that writes.
@@ -285,7 +311,7 @@ fn configure(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
 
 /// One step for each layout, each in a transaction of its own: a crash in between leaves a layout that is known.
 fn migrate(connection: &Connection, layout: i64) -> rusqlite::Result<()> {
-    for (number, step) in (1..).zip([LAYOUT_1, LAYOUT_2]) {
+    for (number, step) in (1..).zip([LAYOUT_1, LAYOUT_2, LAYOUT_3]) {
         if layout < number {
             connection.execute_batch(&format!(
                 "BEGIN IMMEDIATE;

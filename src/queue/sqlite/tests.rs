@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::queue::{
-    LogError, MessageState, NewMessage, StoredRequest,
-    conformance::{Short as _, admit, at, attempt, claim, claim_one, created, key, message},
+    LogError, MessageState, NewMessage, NoticeFilter, NoticeOutcome, Outbox as _, StoredRequest,
+    conformance::{Short as _, admit, all_ends, at, attempt, claim, claim_one, created, key, message},
 };
 
 const QUOTA: u64 = 16 << 20;
@@ -115,7 +115,7 @@ fn a_store_of_a_newer_release_is_left_alone() {
         .pragma_update(None, "user_version", 7)
         .unwrap();
     let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 3, .. }), "{error}");
 }
 
 /// A store as the first release left it: one message waits, one is dead, one was under way.
@@ -167,9 +167,25 @@ fn write_first_layout(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_store_of_the_first_release_goes_on() {
+async fn a_store_of_an_earlier_release_goes_on() {
+    for steps in [&[][..], &[schema::LAYOUT_2]] {
+        goes_on(steps).await;
+    }
+}
+
+/// A store that was taken so many steps from its first layout.
+async fn goes_on(steps: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    write_first_layout(&folder.path().join("queue.db"));
+    let path = folder.path().join("queue.db");
+    write_first_layout(&path);
+    let connection = Connection::open(&path).unwrap();
+    for step in steps {
+        connection.execute_batch(step).unwrap();
+    }
+    connection
+        .pragma_update(None, "user_version", if steps.is_empty() { 1 } else { 2 })
+        .unwrap();
+    drop(connection);
     let log = open(folder.path());
     let dead = log.get("m1").await.unwrap().unwrap();
     assert_eq!((dead.state, dead.deadline), (MessageState::Dead, at(86_400)));
@@ -185,8 +201,31 @@ async fn a_store_of_the_first_release_goes_on() {
         (claimed[0].message.max_attempts, claimed[0].message.deadline),
         (5, at(86_400))
     );
+    log.subscribe(all_ends());
+    log.finish(claimed[0].lease.clone(), AttemptOutcome::Delivered(created()), at(101))
+        .await
+        .unwrap();
+    let notices = log.notices(NoticeFilter::default(), None, 9).await.unwrap().items;
+    assert_eq!(notices[0].notice.id, format!("m2_{}", at(101).as_microsecond()));
     drop(log);
     open(folder.path());
+}
+
+#[tokio::test]
+async fn a_notice_survives_and_a_restart_voids_its_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    log.subscribe(all_ends());
+    admit(&log, 1, "a", 0).await;
+    attempt(&log, 1, AttemptOutcome::Delivered(created())).await;
+    let claim = async |log: &SqliteLog| log.claim_notices("shop", 9, DAY, at(9), at(9)).await.unwrap().remove(0);
+    let first = claim(&log).await;
+    drop(log);
+
+    let log = open(folder.path());
+    let sent = log.finish_notice(first.lease, NoticeOutcome::Sent, at(9)).await;
+    assert_eq!(sent, Err(LogError::Fenced));
+    assert_eq!(claim(&log).await.notice, first.notice);
 }
 
 #[test]

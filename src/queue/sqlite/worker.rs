@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::write::Writer;
-use crate::queue::{Gate, Group, Health, LogError, LogFuture, OrderKey, Pause, PauseScope, Room};
+use crate::queue::{Gate, Group, Health, LogError, LogFuture, OrderKey, Pause, PauseScope, Room, Subscriptions};
 
 /// At most so many jobs, or so many bytes of bodies, are in one commit.
 const GROUP_JOBS: usize = 512;
@@ -243,6 +243,8 @@ pub(super) struct Facts {
     poison: OnceLock<String>,
     changed: Arc<Notify>,
     moved: Arc<Notify>,
+    /// Which ends are told.
+    subscriptions: RwLock<Arc<Subscriptions>>,
 }
 
 impl Facts {
@@ -260,7 +262,16 @@ impl Facts {
             poison: OnceLock::new(),
             changed: Arc::default(),
             moved: Arc::default(),
+            subscriptions: RwLock::default(),
         }
+    }
+
+    pub(super) fn subscribe(&self, subscriptions: Subscriptions) {
+        *self.subscriptions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(subscriptions);
+    }
+
+    pub(super) fn subscriptions(&self) -> Arc<Subscriptions> {
+        Arc::clone(&self.subscriptions.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn gate(&self, api: &str, key: &OrderKey) -> Gate {

@@ -105,6 +105,7 @@ impl Writer {
         };
         writer.begin()?;
         writer.void_leases(None, |admitted| admitted)?;
+        writer.void_notice_leases()?;
         writer.commit()?;
         writer.changes = Changes::default();
         writer.count_all()?;
@@ -504,6 +505,9 @@ impl Writer {
             self.drop_request(before.seq)?;
         }
         self.save(&before, &standing)?;
+        if outcome.is_news() {
+            self.tell(&before, &standing)?;
+        }
         Ok(())
     }
 
@@ -541,7 +545,8 @@ impl Writer {
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM message WHERE finished IS NOT NULL AND finished <= ?1 AND holds = 0 LIMIT ?2"
+                " FROM message WHERE finished IS NOT NULL AND finished <= ?1 AND holds = 0 AND NOT EXISTS (
+                    SELECT 1 FROM notice WHERE notice.seq = message.seq AND next_try IS NOT NULL) LIMIT ?2"
             ),
             params![Micros(past), SWEEP_MESSAGES],
         )?;
@@ -592,6 +597,7 @@ impl Writer {
             let mut standing = before.standing.clone();
             standing.expire(now);
             self.save(before, &standing)?;
+            self.tell(before, &standing)?;
         }
         Ok(overdue.len() as u64)
     }
@@ -718,7 +724,15 @@ impl Writer {
         Ok(())
     }
 
-    fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute(params).map(drop)
     }
 

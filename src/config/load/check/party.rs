@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{Draft, Loaded, http_url, readable};
 use crate::config::{
     ChannelSpec, CredentialSpec, Diagnostic, RepeatsSpec, Secret, SignatureSpec, SourceFile, Spanned, Time,
-    TimeoutsSpec, UpstreamSpec, resolve, yaml,
+    TimeoutsSpec, UpstreamSpec, WebhookSpec, resolve, yaml,
 };
 use crate::webhook;
 
@@ -81,6 +81,9 @@ pub(super) fn channels(draft: &Draft, found: &mut Vec<Diagnostic>) {
         for (position, signature) in spec.signatures.iter().enumerate() {
             check_signature(draft, file, &position.to_string(), signature, found);
         }
+        if let Some(webhook) = &spec.webhook {
+            check_webhook(draft, file, webhook, found);
+        }
         pins(draft, spec, file, found);
         for (position, token) in spec.tokens.iter().enumerate() {
             draft.refer("Issuer", file, &token.issuer, found);
@@ -142,6 +145,70 @@ fn check_signature(
         let help = "write `{timestamp}` into `signs` as the sender does, or leave the time out: whoever repeats an old request can write any";
         found.push(diagnostic.help(help));
     }
+}
+
+fn check_webhook(draft: &Draft, file: &SourceFile, spec: &WebhookSpec, found: &mut Vec<Diagnostic>) {
+    // A receiver may tell its callers apart by a query.
+    match http_url(&spec.url.value) {
+        Err(wrong) if wrong != "the URL has a query" => {
+            let help = "write https://HOST/PATH; the receiver knows the gateway by its signature";
+            found.push(Diagnostic::at(file, &spec.url, wrong).help(help).concealed());
+        }
+        _ if spec.url.value.starts_with("http:") && !is_loopback(&spec.url.value) => {
+            let diagnostic = Diagnostic::at(file, &spec.url, "webhooks go over the network in clear text").concealed();
+            let help = "write an `https://` URL: what was ordered, and by whom, stands in them";
+            found.push(diagnostic.help(help).warning());
+        }
+        _ => {}
+    }
+    if spec.secrets.is_empty() {
+        let diagnostic = Diagnostic::at_path(file, &["webhook", "secrets"], "no secret, so no signature");
+        found.push(diagnostic.help("name where it is kept: `file:PATH` or `env:NAME`"));
+    }
+    for secret in &spec.secrets {
+        match resolve(&secret.value, &draft.folder).map(|text| webhook::Key::parse(&text)) {
+            Err(cause) => found.push(unresolved(file, secret, cause)),
+            Ok(Err(wrong)) => {
+                let help = "make one with `printf 'whsec_%s' \"$(openssl rand -base64 32)\"`";
+                found.push(Diagnostic::at(file, secret, wrong).help(help));
+            }
+            Ok(Ok(_)) => {}
+        }
+    }
+    if spec.events.is_empty() {
+        let diagnostic = Diagnostic::at_path(file, &["webhook", "events"], "no event, so nothing is sent");
+        found.push(diagnostic.help("name some of `delivered`, `dead`, `expired`, `discarded`, or leave `events` out"));
+    }
+    for (key, Time(time), least, most) in [
+        (
+            "timeout",
+            spec.timeout,
+            Duration::from_millis(1),
+            WebhookSpec::LONGEST_TIMEOUT,
+        ),
+        (
+            "giveUpAfter",
+            spec.give_up_after,
+            Duration::from_mins(1),
+            Duration::from_hours(28 * 24),
+        ),
+    ] {
+        if !(least..=most).contains(&time) {
+            let diagnostic = Diagnostic::at_path(file, &["webhook", key], format!("`{key}` is out of bounds"));
+            found.push(diagnostic.help(format!("write a duration from {least:?} to {} s", most.as_secs())));
+        }
+    }
+}
+
+/// Whether a URL leads to this machine.
+fn is_loopback(url: &str) -> bool {
+    let url: Option<http::Uri> = url.parse().ok();
+    let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 /// A secret that cannot be read where it is said to be.

@@ -6,7 +6,9 @@ use rusqlite::params;
 use super::{Failure, Micros, Writer, encode_headers, read};
 use crate::{
     audit,
-    queue::{Act, Actor, LogError, MessageCopy, MessageState, MessageView, Pause, PauseScope, StoredRequest},
+    queue::{
+        Act, Actor, LogError, MessageCopy, MessageState, MessageView, NoticeView, Pause, PauseScope, StoredRequest,
+    },
 };
 
 impl Writer {
@@ -29,6 +31,7 @@ impl Writer {
             self.drop_request(before.seq)?;
         }
         self.save(&before, &standing)?;
+        self.tell(&before, &standing)?;
         let detail = format!("{} -> {}", before.standing.state.name(), standing.state.name());
         self.enter(by, act.name(), id, detail, now)?;
         Ok(read::get(&self.connection, id)?.ok_or(LogError::Unknown)?)
@@ -120,6 +123,11 @@ impl Writer {
                     ],
                 )?;
             }
+            for NoticeView { notice, standing } in &copy.notices {
+                let standing = standing.clone().without_lease();
+                let notice = notice.clone();
+                self.keep_notice(seq, &NoticeView { notice, standing })?;
+            }
         }
         Ok(taken)
     }
@@ -128,7 +136,14 @@ impl Writer {
         Ok(self.append(entry, now)?)
     }
 
-    fn enter(&mut self, by: &Actor, act: &str, subject: &str, detail: String, now: Timestamp) -> rusqlite::Result<()> {
+    pub(in super::super) fn enter(
+        &mut self,
+        by: &Actor,
+        act: &str,
+        subject: &str,
+        detail: String,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         let entry = audit::NewEntry {
             actor: by.name.clone(),
             act: act.to_owned(),
