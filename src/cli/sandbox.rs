@@ -377,6 +377,7 @@ fn outage(port_base: u16) -> String {
          \x20 crossdock sandbox fault erp down{base}     orders are accepted with 202 and wait; their Location says how they stand\n\
          \x20 crossdock sandbox fault erp up{base}       they are delivered, in order\n\
          \x20 crossdock sandbox ledger erp{base}         what the ERP has done\n\
+         \x20 crossdock sandbox ledger crm{base}         how the storefront's waiting orders ended, told by webhooks\n\
          Ctrl-C ends everything."
     )
 }

@@ -360,7 +360,11 @@ impl Teller {
                 return Signal::None;
             }
             Err(error) => {
+                let cause = Err(format!("its message could not be read: {error}"));
+                let now = Timestamp::now();
+                let (outcome, _) = classify(&cause, &claimed, webhook.give_up_after, now, fastrand::f64());
                 warn!(webhook.id = notice.id, %error, "a webhook was not sent: its message could not be read");
+                self.finish(&claimed, outcome).await;
                 return Signal::None;
             }
         };

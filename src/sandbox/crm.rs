@@ -1,5 +1,7 @@
 //! The service desk: cases and what was said, and the numbers that customers had before there was an ERP.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::backend::{Call, Reply, System};
@@ -12,6 +14,8 @@ const FORMER: u32 = 690_000;
 #[derive(Default)]
 pub(super) struct Crm {
     cases: Vec<Value>,
+    /// Events that it knows, by their ids: they may come more than once.
+    events: HashSet<String>,
 }
 
 impl System for Crm {
@@ -44,6 +48,7 @@ impl System for Crm {
                 let found = number.parse().ok().and_then(account);
                 found.map_or_else(|| Reply::not_found("such account"), Reply::ok)
             }
+            ("POST", ["order-events"]) => self.told(call),
             _ => Reply::not_found("such resource in the CRM"),
         }
     }
@@ -61,6 +66,18 @@ impl Crm {
         case["notes"] = json!([]);
         self.cases.push(case.clone());
         Reply::done(201, case, "createCase", order).at(format!("/cases/{id}"))
+    }
+
+    /// How an order of the storefront ended. A real receiver would also check who signed it.
+    fn told(&mut self, call: &Call<'_>) -> Reply {
+        let (Some(id), Some(message)) = (call.text("/id"), call.text("/subject")) else {
+            return Reply::refused(400, "E400", "this is no event: it has no id or no subject");
+        };
+        if !self.events.insert(id.to_owned()) {
+            return Reply::ok(json!({}));
+        }
+        let key = call.text("/data/transaction/key").unwrap_or(message);
+        Reply::done(202, json!({}), "orderEvent", key)
     }
 
     fn note(&mut self, id: &str, call: &Call<'_>) -> Reply {

@@ -254,6 +254,34 @@ async fn a_channel_is_told_how_its_requests_ended_by_a_signed_webhook() {
 }
 
 #[tokio::test]
+async fn in_the_sandbox_the_storefront_is_told_too() {
+    let world = World::start().await;
+    let token = world.token("storefront");
+    world.fault("erp", "down").await;
+    let order = world.queues(&token, "D-1").await;
+    world.fault("erp", "up").await;
+    world
+        .until("it is told", async || !world.ledger("crm").await.is_empty())
+        .await;
+    let told = world.ledger("crm").await.remove(0);
+    assert_eq!((&told["operation"], &told["businessKey"]), (&"orderEvent".into(), &"D-1".into()));
+    assert_eq!(told["body"]["subject"], order.as_str());
+    // What it knows it takes again, and does nothing.
+    let id = told["body"]["id"].as_str().unwrap();
+    assert!(world.operator(&["queue", "webhooks", "resend", id]).await.is_well);
+    world
+        .until("it is sent again", async || {
+            world.webhooks(&["--state", "sent"]).await.len() == 1
+                && world
+                    .measures("crossdock_webhook_tries_total{channel=\"storefront\",outcome=\"sent\"}")
+                    .await
+                    == Some(2.0)
+        })
+        .await;
+    assert_eq!(world.ledger("crm").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_away_is_told_when_it_is_back_and_holds_up_nothing_meanwhile() {
     if !has("openssl") {
         return;
