@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, the snapshot in force, contract versions, the queue, the audit log.
 
-pub(crate) mod queue;
+pub mod queue;
 pub(crate) mod versions;
 
 use std::{net::IpAddr, sync::Arc};
@@ -110,9 +110,18 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         Health::Unavailable(_) => "unavailable",
         Health::Poisoned(_) => "failed",
     };
+    let check = shared.log.checked().map(|checked| {
+        json!({ "at": checked.at.to_string(), "seconds": checked.took.as_secs_f64(), "result": checked.result.name() })
+    });
     (
         status,
-        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons, "queue": queue, "queueCause": cause })),
+        Json(json!({
+            "ready": reasons.is_empty(),
+            "reasons": reasons,
+            "queue": queue,
+            "queueCause": cause,
+            "queueCheck": check,
+        })),
     )
         .into_response()
 }

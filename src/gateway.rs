@@ -318,6 +318,9 @@ async fn tidy(shared: Arc<Shared>, stop: CancellationToken) {
         shared.limiters.sweep();
         shared.arrivals.sample(Instant::now());
         shared.metrics.queue_health(&shared.log.health());
+        if let Some(checked) = shared.log.checked() {
+            shared.metrics.queue_check(&checked);
+        }
         if let Ok(stats) = shared.log.stats(Timestamp::now()).await {
             shared.metrics.queue(&stats);
         }

@@ -35,7 +35,7 @@ pub use outbox::{
 };
 pub use outcome::{AttemptOutcome, Failure};
 pub use postgres::{ConnectError, PostgresLog, Unfit};
-pub use sqlite::{Archive, OpenError, SqliteLog};
+pub use sqlite::{Archive, LostMessage, OpenError, Salvage, Salvaged, SqliteLog};
 pub use standing::{EndedAttempt, Standing};
 pub use stats::{Arrivals, Arriving, Group, Outlook, QueueStats, Room};
 pub use status::status_document;
@@ -113,6 +113,10 @@ pub trait MessageLog: Outbox {
     fn room(&self) -> LogFuture<'_, Room>;
     /// Whether new messages can be stored.
     fn health(&self) -> Health;
+    /// What the last look through the whole store found, where this store is looked through.
+    fn checked(&self) -> Option<Checked> {
+        None
+    }
     /// Copies of messages in the order of admission, from where a part before ended, at most `max`.
     fn export(&self, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageCopy>>;
     /// Takes over copies, in their order, behind what is there. Those whose id or scope is known are left out. What was
@@ -248,6 +252,40 @@ pub enum Health {
     Unavailable(String),
     /// The store failed once and is not trusted any more until the process restarts.
     Poisoned(String),
+}
+
+/// A look through a whole store, for damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// When it began.
+    pub at: Timestamp,
+    pub took: Duration,
+    pub result: CheckResult,
+}
+
+/// What a look through a store found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    Sound,
+    /// It could not be ended; why.
+    Unfinished(String),
+    /// What is wrong. The store is `Poisoned` then.
+    Damaged(String),
+}
+
+impl CheckResult {
+    /// Every result, as documents and metrics write it.
+    pub(crate) const NAMES: [&str; 3] = ["sound", "unfinished", "damaged"];
+
+    /// As documents and metrics write it.
+    pub fn name(&self) -> &'static str {
+        let [sound, unfinished, damaged] = Self::NAMES;
+        match self {
+            Self::Sound => sound,
+            Self::Unfinished(_) => unfinished,
+            Self::Damaged(_) => damaged,
+        }
+    }
 }
 
 /// Why the log could not do it.

@@ -18,6 +18,8 @@ mod contracts;
 mod database;
 #[path = "stories/doubt.rs"]
 mod doubt;
+#[path = "stories/faults.rs"]
+mod faults;
 #[path = "stories/fleet.rs"]
 mod fleet;
 #[path = "stories/imports.rs"]

@@ -18,8 +18,8 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use self::copy::{read_copy, write_copy};
 pub(crate) use self::{
-    copy::write_copy,
     document::{entry_document, hex, length, read_entry, shown as shown_document, stats_document, summary},
     webhooks::{notice, notice_stats, read_notice_query},
 };
@@ -365,7 +365,7 @@ async fn import(
     };
     let mut copies = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        match copy::read_copy(line) {
+        match read_copy(line) {
             Ok(copy) => copies.push(copy),
             Err(wrong) => return problem(StatusCode::BAD_REQUEST, &format!("line {number}: {wrong}")),
         }

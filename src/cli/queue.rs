@@ -1,6 +1,7 @@
 //! `crossdock queue …` and `crossdock audit …`: what waits, what failed, and what to do about it.
 
 mod act;
+mod salvage;
 mod source;
 mod text;
 mod webhooks;
@@ -148,6 +149,11 @@ enum QueueCommand {
     Export {
         /// The file; it must not exist.
         file: PathBuf,
+        /// Read what can be read of a damaged store, of a stopped gateway.
+        ///
+        /// What was there and cannot be read is listed in a second file, FILE.lost. Exit code 1 where there is any.
+        #[arg(long, conflicts_with = "admin")]
+        salvage: bool,
     },
     /// Take over messages that `export` wrote. What is known is left out.
     Import {
@@ -240,6 +246,9 @@ const UNDONE: &str = "waiting,attempting,inDoubt,parked,dead,expired";
 
 /// Runs a command on a queue.
 pub(super) fn run(args: QueueArgs) -> anyhow::Result<ExitCode> {
+    if let QueueCommand::Export { file, salvage: true } = &args.command {
+        return salvage::salvage(&args.at, file);
+    }
     on_runtime(async move {
         let source = Source::find(&args.at).await?;
         let is_json = args.at.format == Format::Json;
@@ -285,7 +294,7 @@ pub(super) fn run(args: QueueArgs) -> anyhow::Result<ExitCode> {
             QueueCommand::Edit { id, body, retry, who } => act::edit(&source, &id, body.as_deref(), retry, &who).await,
             QueueCommand::Drain { filter, timeout, who } => act::drain(&source, &filter, timeout.0, &who).await,
             QueueCommand::Webhooks { command } => webhooks::run(&source, command, args.at.format).await,
-            QueueCommand::Export { file } => export(&source, &file).await,
+            QueueCommand::Export { file, .. } => export(&source, &file).await,
             QueueCommand::Import { file, who } => import(&source, &file, &who).await,
         }
     })

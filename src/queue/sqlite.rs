@@ -6,17 +6,25 @@
 
 mod archive;
 mod ballast;
+mod check;
 mod codec;
+#[cfg(test)]
+mod damage;
+mod fold;
 mod outbox;
 mod read;
 mod row;
+mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod worker;
 mod write;
 
-pub use self::archive::Archive;
+pub use self::{
+    archive::Archive,
+    salvage::{LostMessage, Salvage, Salvaged},
+};
 
 use std::{
     fs::{File, TryLockError},
@@ -32,24 +40,30 @@ use tokio::sync::Notify;
 
 use self::{
     ballast::Ballast,
+    check::Checks,
     worker::{Facts, Failure, Worker},
     write::Writer,
 };
 use super::{
-    Act, Actor, Admission, Admitted, AttemptOutcome, Claimed, Digest, Gate, Health, Lease, LogFuture, MessageCopy,
-    MessageFilter, MessageLog, MessageView, OrderKey, Page, Pause, PauseScope, QueueStats, Room, Shown, SweepReport,
+    Act, Actor, Admission, Admitted, AttemptOutcome, Checked, Claimed, Digest, Gate, Health, Lease, LogFuture,
+    MessageCopy, MessageFilter, MessageLog, MessageView, OrderKey, Page, Pause, PauseScope, QueueStats, Room, Shown,
+    SweepReport,
 };
 use crate::audit;
 
 /// The smallest quota that leaves room for anything.
 const SMALLEST_QUOTA: u64 = 1 << 20;
 
+/// Connections that read, so that a long list does not hold up the answer to a caller.
+const READERS: usize = 3;
+
 /// Messages in a folder of this machine. Dropping it waits for the commit under way.
 pub struct SqliteLog {
     writer: Worker<Writer>,
-    reader: Worker<Connection>,
+    readers: Worker<Connection>,
     facts: Arc<Facts>,
-    // Last, so that the folder is free only after both threads have closed the store.
+    _checks: Checks,
+    // Last, so that the folder is free only after all threads have closed the store.
     _lock: File,
 }
 
@@ -77,6 +91,24 @@ pub enum OpenError {
     TooSmall { max_bytes: u64 },
     #[error("cannot open the queue's store {}", path.display())]
     Store { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the queue's store {} is damaged, or no store at all; save what can be read by `crossdock queue export --salvage FILE --folder {}`, \
+         put that folder aside, and import the file into a new queue",
+        path.display(),
+        path.parent().unwrap_or(path).display()
+    )]
+    Damaged { path: PathBuf, source: rusqlite::Error },
+}
+
+impl OpenError {
+    fn of(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        if worker::is_damage(&source) {
+            Self::Damaged { path, source }
+        } else {
+            Self::Store { path, source }
+        }
+    }
 }
 
 impl SqliteLog {
@@ -92,21 +124,22 @@ impl SqliteLog {
         }
         let lock = lock(folder)?;
         let path = folder.join("queue.db");
-        let store = |source| OpenError::Store {
-            path: path.clone(),
-            source,
-        };
+        let store = |source| OpenError::of(&path, source);
         let connection = schema::open(&path, max_bytes)?;
         let ballast = Ballast::new(folder, max_bytes);
-        let (writer, facts) = Writer::open(connection, max_bytes, ballast).map_err(store)?;
-        let reader = schema::open_for_reading(&path).map_err(store)?;
+        let second = schema::open_for_folding(&path).map_err(store)?;
+        let (writer, facts) = Writer::open(connection, second, max_bytes, ballast).map_err(store)?;
+        let readers = std::iter::repeat_with(|| schema::open_for_reading(&path)).take(READERS);
+        let readers = readers.collect::<rusqlite::Result<Vec<_>>>().map_err(store)?;
+        let checking = schema::open_for_reading(&path).map_err(store)?;
         let thread = |source| OpenError::Folder {
             folder: folder.to_owned(),
             source,
         };
         Ok(Self {
             writer: Worker::start("queue-writer", writer, &facts, worker::write).map_err(thread)?,
-            reader: Worker::start("queue-reader", reader, &facts, worker::read).map_err(thread)?,
+            readers: Worker::start_all("queue-reader", readers, &facts, worker::read).map_err(thread)?,
+            _checks: Checks::start(checking, &facts).map_err(thread)?,
             facts,
             _lock: lock,
         })
@@ -148,7 +181,7 @@ impl SqliteLog {
         &self,
         mut work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> LogFuture<'_, T> {
-        self.reader
+        self.readers
             .submit(0, move |connection: &mut Connection| Ok(work(connection)?))
     }
 }
@@ -255,6 +288,10 @@ impl MessageLog for SqliteLog {
             return Health::Poisoned("its writer stopped".to_owned());
         }
         self.facts.health()
+    }
+
+    fn checked(&self) -> Option<Checked> {
+        self.facts.last_check()
     }
 
     fn export(&self, from: Option<u64>, max: usize) -> LogFuture<'_, Page<MessageCopy>> {

@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     exchange::{Caller, Exchange},
-    queue::{Health, NoticeOutcome, NoticeStats, Pause, QueueStats},
+    queue::{CheckResult, Checked, Health, NoticeOutcome, NoticeStats, Pause, QueueStats},
     upstream::breaker::BreakerState,
 };
 
@@ -119,6 +119,8 @@ struct Inner {
     retries_refused: Family<UpstreamLabels, Counter>,
     webhooks: Webhooks,
     queue_health: Family<StateLabels, Gauge>,
+    queue_check: Family<StateLabels, Gauge>,
+    queue_checked: Gauge,
     queue_oldest: Gauge<f64, AtomicU64>,
     spans_dropped: Counter,
     lines_dropped: Counter,
@@ -152,6 +154,8 @@ impl Default for Metrics {
             retries_refused: Family::default(),
             webhooks: Webhooks::default(),
             queue_health: Family::default(),
+            queue_check: Family::default(),
+            queue_checked: Gauge::default(),
             queue_oldest: Gauge::default(),
             spans_dropped: Counter::default(),
             lines_dropped: Counter::default(),
@@ -198,6 +202,10 @@ impl Inner {
         self.webhooks.register(registry);
         let help = "How the queue's store is: 1 for the state it is in";
         registry.register("queue_health", help, self.queue_health.clone());
+        let help = "What the last look through the queue's store found: 1 for sound, unfinished or damaged";
+        registry.register("queue_check", help, self.queue_check.clone());
+        let help = "When the queue's store was last looked through, in seconds since 1970; 0 before that";
+        registry.register("queue_checked_timestamp", help, self.queue_checked.clone());
         let help = "Age of the oldest message that waits";
         registry.register_with_unit("queue_oldest_age", help, Unit::Seconds, self.queue_oldest.clone());
         registry.register(
@@ -371,6 +379,17 @@ impl Metrics {
                 .get_or_create(&StateLabels { state })
                 .set(i64::from(is_it));
         }
+    }
+
+    /// What the last look through the queue's store found.
+    pub fn queue_check(&self, checked: &Checked) {
+        for state in CheckResult::NAMES {
+            self.0
+                .queue_check
+                .get_or_create(&StateLabels { state })
+                .set(i64::from(state == checked.result.name()));
+        }
+        self.0.queue_checked.set(checked.at.as_second());
     }
 
     /// How the queue stands.

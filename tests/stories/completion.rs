@@ -264,7 +264,10 @@ async fn in_the_sandbox_the_storefront_is_told_too() {
         .until("it is told", async || !world.ledger("crm").await.is_empty())
         .await;
     let told = world.ledger("crm").await.remove(0);
-    assert_eq!((&told["operation"], &told["businessKey"]), (&"orderEvent".into(), &"D-1".into()));
+    assert_eq!(
+        (&told["operation"], &told["businessKey"]),
+        (&"orderEvent".into(), &"D-1".into())
+    );
     assert_eq!(told["body"]["subject"], order.as_str());
     // What it knows it takes again, and does nothing.
     let id = told["body"]["id"].as_str().unwrap();

@@ -23,6 +23,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server, or says loudly why there is none. In CI there has to be one.
     pub(crate) fn start() -> Option<Self> {
+        Self::made(|_| {})
+    }
+
+    /// The same, reached by TLS alone. Its certificate is for `localhost`.
+    pub(crate) fn start_encrypted() -> Option<Self> {
+        Self::made(Self::encrypt)
+    }
+
+    fn made(prepare: impl FnOnce(&Self)) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
             eprintln!("SKIPPED: PostgreSQL (15 or later) is not installed, so this test tests nothing");
@@ -56,8 +65,85 @@ impl Server {
             port: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
             keeper: None,
         };
+        prepare(&server);
         server.run();
         Some(server)
+    }
+
+    /// Two authorities, and a certificate by the first of them.
+    fn encrypt(&self) {
+        for authority in ["authority", "another"] {
+            let (key, certificate) = (format!("{authority}.key"), format!("{authority}.pem"));
+            self.openssl(&[
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                &format!("/CN={authority}"),
+                "-addext",
+                "basicConstraints=critical,CA:TRUE",
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+            ]);
+        }
+        self.openssl(&[
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            "data/server.key",
+            "-out",
+            "server.csr",
+        ]);
+        fs::write(self.folder.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-CA",
+            "authority.pem",
+            "-CAkey",
+            "authority.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+            "-out",
+            "data/server.crt",
+        ]);
+        let data = self.folder.join("data");
+        let mut settings = fs::File::options()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .unwrap();
+        settings.write_all(b"ssl = on\n").unwrap();
+        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
+        run(Command::new("chmod").arg("600").arg(data.join("server.key")));
+        if is_root() {
+            run(Command::new("chown")
+                .arg("postgres")
+                .args(["server.key", "server.crt"].map(|name| data.join(name))));
+        }
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        run(Command::new("openssl").args(arguments).current_dir(&self.folder));
+    }
+
+    /// The certificate of an authority, `authority` or `another`.
+    pub(crate) fn certificate(&self, authority: &str) -> PathBuf {
+        self.folder.join(format!("{authority}.pem"))
     }
 
     /// Starts it again after [`Server::kill`].

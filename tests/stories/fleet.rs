@@ -1,5 +1,10 @@
 //! Several gateways share one database: what one accepted another may deliver, and none does what is not its own.
 
+#[path = "fleet/moves.rs"]
+mod moves;
+#[path = "fleet/tls.rs"]
+mod tls;
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -144,6 +144,24 @@ impl World {
 
     /// Starts the gateway and waits until it is ready.
     pub(crate) async fn starts_gateway(&mut self) {
+        self.starts_gateway_with(&[]).await;
+    }
+
+    /// The same, with variables of its own in its environment.
+    pub(crate) async fn starts_gateway_with(&mut self, environment: &[(&str, String)]) {
+        self.spawns_gateway(environment).await;
+        self.until("the gateway is ready", async || {
+            self.admin("/readyz").await.status == 200
+        })
+        .await;
+    }
+
+    /// The same where it will not get ready, or not for long.
+    pub(crate) async fn starts_damaged_gateway(&mut self) {
+        self.spawns_gateway(&[]).await;
+    }
+
+    async fn spawns_gateway(&mut self, environment: &[(&str, String)]) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -152,6 +170,7 @@ impl World {
         let child = crossdock()
             .args(["serve", "--config"])
             .arg(self.config())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(
                 fs::File::options()
                     .create(true)
@@ -164,10 +183,6 @@ impl World {
             .unwrap();
         self.gateway = Some(child);
         self.listens(self.ports.admin).await;
-        self.until("the gateway is ready", async || {
-            self.admin("/readyz").await.status == 200
-        })
-        .await;
     }
 
     /// `gateway.yaml` of this world.
@@ -250,6 +265,11 @@ impl World {
     /// Address of the gateway.
     pub(crate) fn gateway_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.gateway)
+    }
+
+    /// Address of the gateway's admin listener.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.admin)
     }
 
     /// A request to the gateway.

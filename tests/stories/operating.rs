@@ -17,6 +17,18 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
+impl Said {
+    /// Whether it says that it went well.
+    pub(crate) fn is_well(&self) -> bool {
+        self.is_well
+    }
+
+    /// What it said of what went wrong.
+    pub(crate) fn err(&self) -> &str {
+        &self.err
+    }
+}
+
 impl From<Output> for Said {
     fn from(output: Output) -> Self {
         Self {

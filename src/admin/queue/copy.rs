@@ -18,7 +18,7 @@ use crate::{
 const FORM: u64 = 1;
 
 /// The copy as JSON on one line.
-pub(crate) fn write_copy(copy: &MessageCopy) -> String {
+pub fn write_copy(copy: &MessageCopy) -> String {
     let (message, standing) = (&copy.message, &copy.standing);
     let failure = standing.failure.as_ref();
     json!({
@@ -96,8 +96,11 @@ fn write_headers(headers: &[(String, Vec<u8>)]) -> Value {
         .collect()
 }
 
-/// Reads what [`write_copy`] wrote. Errors are phrases.
-pub(crate) fn read_copy(line: &str) -> Result<MessageCopy, String> {
+/// Reads what [`write_copy`] wrote.
+///
+/// # Errors
+/// What is wrong with it, in a phrase.
+pub fn read_copy(line: &str) -> Result<MessageCopy, String> {
     let document: Value = serde_json::from_str(line).map_err(|error| format!("it is not JSON: {error}"))?;
     let members = document.as_object().ok_or("it is not an object")?;
     let read = Reader(members);

@@ -247,7 +247,7 @@ impl Source {
 }
 
 /// Admin address and state folder of a gateway file; what is usual where it cannot be read.
-fn of_files(file: &std::path::Path) -> (String, Option<PathBuf>) {
+pub(super) fn of_files(file: &std::path::Path) -> (String, Option<PathBuf>) {
     let policies = Sources::read(file).ok().and_then(|sources| config::parse(&sources).0);
     match policies {
         Some(policies) => {

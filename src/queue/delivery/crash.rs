@@ -253,7 +253,7 @@ async fn crashes_lose_nothing_double_nothing_and_keep_order() {
     let cycles = std::env::var("CROSSDOCK_CRASHES")
         .ok()
         .and_then(|text| text.parse::<usize>().ok());
-    let cycles = cycles.map_or(60, |cycles| cycles * 20);
+    let cycles = cycles.map_or(300, |cycles| cycles * 20);
     for seed in 0..2 {
         assert_eq!(
             lives(Control::Sound, cycles, seed).await,

@@ -23,10 +23,7 @@ impl Archive {
     /// Opens the store in `folder` for reading. One of another layout is not read: its own release does that.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join("queue.db");
-        let failed = |source| OpenError::Store {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| OpenError::of(&path, source);
         let connection = schema::open_for_reading(&path).map_err(failed)?;
         schema::check(&connection, &path)?;
         Ok(Self { connection })

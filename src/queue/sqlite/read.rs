@@ -49,6 +49,11 @@ pub(super) fn show(connection: &Connection, id: &str) -> rusqlite::Result<Option
     }))
 }
 
+/// What stands at a place in the order of admission.
+pub(super) fn at(connection: &Connection, seq: i64) -> rusqlite::Result<Option<Whole>> {
+    whole(connection, "seq", seq)
+}
+
 fn whole(connection: &Connection, column: &'static str, value: impl ToSql) -> rusqlite::Result<Option<Whole>> {
     let mut statement = connection.prepare_cached(&format!(
         concat!("SELECT ", columns!(), more_columns!(), " FROM message WHERE {} = ?1"),
@@ -252,27 +257,33 @@ pub(super) fn export(connection: &Connection, from: Option<u64>, max: usize) -> 
         next: None,
     };
     for whole in found {
-        let Whole { known, mut message } = whole?;
+        let whole = whole?;
         if page.items.len() == max {
-            page.next = Some(known.seq.cast_unsigned());
+            page.next = Some(whole.known.seq.cast_unsigned());
             break;
         }
-        let request = request(connection, known.seq)?;
-        let has_request = request.is_some();
-        message.request = request.unwrap_or_default();
-        message.is_in_doubt = known.standing.is_in_doubt;
-        page.items.push(MessageCopy {
-            message,
-            has_request,
-            admitted: known.admitted,
-            attempts: attempts(connection, known.seq)?,
-            response: response(connection, known.seq)?,
-            former: former(connection, known.seq)?,
-            notices: outbox::of(connection, known.seq)?,
-            standing: known.standing,
-        });
+        page.items.push(copy(connection, whole)?);
     }
     Ok(page)
+}
+
+/// A message with all that is kept of it.
+pub(super) fn copy(connection: &Connection, whole: Whole) -> rusqlite::Result<MessageCopy> {
+    let Whole { known, mut message } = whole;
+    let request = request(connection, known.seq)?;
+    let has_request = request.is_some();
+    message.request = request.unwrap_or_default();
+    message.is_in_doubt = known.standing.is_in_doubt;
+    Ok(MessageCopy {
+        message,
+        has_request,
+        admitted: known.admitted,
+        attempts: attempts(connection, known.seq)?,
+        response: response(connection, known.seq)?,
+        former: former(connection, known.seq)?,
+        notices: outbox::of(connection, known.seq)?,
+        standing: known.standing,
+    })
 }
 
 /// A whole message with its request, from a row of both: `message` columns, then those of `request`.

@@ -107,6 +107,7 @@ impl Known {
 }
 
 /// A message without its request, and its fingerprint beside it.
+#[derive(Clone)]
 pub(super) struct Whole {
     pub(super) known: Known,
     pub(super) message: NewMessage,

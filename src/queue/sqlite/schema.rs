@@ -197,10 +197,7 @@ CREATE INDEX notice_open ON notice (channel, state, since) WHERE state <> 'sent'
 
 /// The one connection that writes.
 pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, OpenError> {
-    let failed = |source| OpenError::Store {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| OpenError::of(path, source);
     let connection = Connection::open(path).map_err(failed)?;
     // What the file is comes before anything that would change it.
     let application = pragma(&connection, "application_id").map_err(failed)?;
@@ -235,10 +232,7 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
 /// That it can be read as it is.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let path = path.to_owned();
-    let failed = |source| OpenError::Store {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| OpenError::of(&path, source);
     if pragma(connection, "application_id").map_err(failed)? != APPLICATION {
         return Err(OpenError::Foreign { path });
     }
@@ -257,11 +251,42 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     }
 }
 
+/// Another connection that writes: it folds in the write-ahead log beside the first one, and changes no row.
+pub(super) fn open_for_folding(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Pages in the write-ahead log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Log {
+    pub(super) pages: i64,
+    /// Those of them that are in the store as well.
+    pub(super) folded: i64,
+}
+
+/// Looks at the write-ahead log.
+pub(super) fn log(connection: &Connection) -> rusqlite::Result<Log> {
+    checkpoint(connection, "NOOP")
+}
+
 /// Folds the write-ahead log into the store, as far as no reader is in the way.
-pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn fold(connection: &Connection) -> rusqlite::Result<Log> {
+    checkpoint(connection, "PASSIVE")
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Log> {
     connection
-        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
-        .query_row([], |_| Ok(()))
+        .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+        .query_row([], |row| {
+            Ok(Log {
+                pages: row.get(1)?,
+                folded: row.get(2)?,
+            })
+        })
 }
 
 /// Pages given back at a time, so that callers do not wait long.
@@ -269,16 +294,19 @@ const VACUUM_PAGES: i64 = 500;
 /// Free pages that are kept: they will be used again.
 const KEPT_PAGES: i64 = 1_024;
 
-/// Gives some free pages back to the disk, where many are free.
-pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+/// Gives some free pages back to the disk, where many are free. Whether there were as many.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
     let (free, all) = (pragma(connection, "freelist_count")?, pragma(connection, "page_count")?);
     if free <= KEPT_PAGES || free < all / 4 {
-        return Ok(());
+        return Ok(false);
     }
     let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
-    Ok(())
+    drop(rows);
+    drop(statement);
+    // A store of the first release keeps what it has.
+    Ok(pragma(connection, "freelist_count")? < free)
 }
 
 /// Bytes in use.
@@ -289,12 +317,17 @@ pub(super) fn used(connection: &Connection) -> rusqlite::Result<i64> {
 /// What is left of a write-ahead log that grew larger, once it is folded in.
 const LOG_BYTES: i64 = 16 << 20;
 
+/// Pages kept in memory by the writer, in KiB.
+const CACHE_KIB: i64 = 32 << 10;
+
 /// How long another program that looks into the file may block us.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn configure(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Its indexes are written all over: a page that is not at hand costs a read for each message.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     // Counts for a new store only; it gives pages back that way, and an older one keeps them for itself.
     connection.pragma_update(None, "auto_vacuum", "incremental")?;

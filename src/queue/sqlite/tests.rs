@@ -65,6 +65,33 @@ async fn a_restart_voids_leases_and_what_was_under_way_is_in_doubt() {
 }
 
 #[tokio::test]
+async fn a_late_finish_is_fenced_and_a_test_would_notice_if_it_were_not() {
+    for trusts_every_epoch in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path());
+        let is_trusting = &log.facts.trusts_every_epoch;
+        is_trusting.store(trusts_every_epoch, std::sync::atomic::Ordering::Relaxed);
+        admit(&log, 1, "a", 0).await;
+        let late = claim_one(&log, 0).await.lease;
+        log.begin_attempt(late.clone(), at(1)).await.unwrap();
+        // Its attempt takes longer than its lease, and another one is made.
+        log.sweep(DAY, at(100)).await.unwrap();
+        let lease = claim_one(&log, 100).await.lease;
+        log.begin_attempt(lease.clone(), at(101)).await.unwrap();
+        let rejected = crate::queue::StoredResponse {
+            status: 422,
+            ..created()
+        };
+        let finished = log.finish(late, AttemptOutcome::Rejected(rejected), at(102)).await;
+        let ended = log.finish(lease, AttemptOutcome::Delivered(created()), at(103)).await;
+        let state = log.get("m1").await.unwrap().unwrap().state;
+        let seen = (finished, ended, state);
+        let sound = (Err(LogError::Fenced), Ok(()), MessageState::Delivered);
+        assert_eq!(seen == sound, !trusts_every_epoch, "{seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_survives_a_crash_at_any_point() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());
@@ -258,7 +285,7 @@ fn a_file_of_another_kind_is_left_alone() {
     )
     .unwrap();
     let error = SqliteLog::open(folder.path(), QUOTA).err().unwrap();
-    assert!(matches!(error, OpenError::Store { .. }), "{error}");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
 #[test]
@@ -380,12 +407,16 @@ async fn a_broken_page_poisons_the_log() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
     let path = folder.path().join("queue.db");
+    Connection::open(&path)
+        .unwrap()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
     let mut bytes = fs::read(&path).unwrap();
     // Every page but the first, which holds the list of tables.
     bytes[4096..].fill(0xA5);
     fs::write(&path, bytes).unwrap();
     match SqliteLog::open(folder.path(), QUOTA) {
-        Err(error) => assert!(matches!(error, OpenError::Store { .. }), "{error}"),
+        Err(error) => assert!(matches!(error, OpenError::Damaged { .. }), "{error}"),
         Ok(log) => {
             assert!(matches!(
                 log.put(message(1, "a"), at(0)).await,

@@ -5,17 +5,23 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io, mem,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{
+    Notify,
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
 
 use super::write::Writer;
-use crate::queue::{Gate, Group, Health, LogError, LogFuture, OrderKey, Pause, PauseScope, Room, Subscriptions};
+use crate::queue::{
+    Checked, Gate, Group, Health, LogError, LogFuture, OrderKey, Pause, PauseScope, Room, Subscriptions,
+};
 
 /// At most so many jobs, or so many bytes of bodies, are in one commit.
 const GROUP_JOBS: usize = 512;
@@ -27,10 +33,10 @@ const WAITING_JOBS: usize = 1024;
 /// Where a thread takes its jobs from.
 pub(super) type Jobs<C> = mpsc::Receiver<Box<dyn Job<C>>>;
 
-/// A thread with its connection. Dropping it lets the thread finish what it was given.
+/// One thread, or several, each with its context: a connection. Dropping it lets them finish what they were given.
 pub(super) struct Worker<C> {
     jobs: mpsc::Sender<Box<dyn Job<C>>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl<C: Send + 'static> Worker<C> {
@@ -42,8 +48,31 @@ impl<C: Send + 'static> Worker<C> {
             .spawn(move || work(context, waiting, &facts))?;
         Ok(Self {
             jobs,
-            thread: Some(thread),
+            threads: vec![thread],
         })
+    }
+
+    /// A thread for each context; each job is done by whichever is free.
+    pub(super) fn start_all(
+        name: &str,
+        contexts: impl IntoIterator<Item = C>,
+        facts: &Arc<Facts>,
+        work: fn(C, &Mutex<Jobs<C>>, &Facts),
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let mut worker = Self {
+            jobs,
+            threads: Vec::new(),
+        };
+        let waiting = Arc::new(Mutex::new(waiting));
+        for context in contexts {
+            let (facts, waiting) = (Arc::clone(facts), Arc::clone(&waiting));
+            let thread = thread::Builder::new().name(name.to_owned());
+            worker
+                .threads
+                .push(thread.spawn(move || work(context, &waiting, &facts))?);
+        }
+        Ok(worker)
     }
 
     /// Has `work` done on the thread. `size` is what it adds to a commit, in bytes. Work may run twice, when the first
@@ -73,12 +102,12 @@ impl<C: Send + 'static> Worker<C> {
 
 impl<C> Drop for Worker<C> {
     fn drop(&mut self) {
-        // Closes the channel: the thread ends when it has answered what it holds.
+        // Closes the channel: the threads end when they have answered what they hold.
         drop(mem::replace(&mut self.jobs, mpsc::channel(1).0));
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a thread of the queue's store panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the queue's store panicked");
+            }
         }
     }
 }
@@ -143,23 +172,47 @@ impl<C, T: Send, F: FnMut(&mut C) -> Result<T, Failure> + Send> Job<C> for Task<
 
 type Batch = Vec<Box<dyn Job<Writer>>>;
 
-/// The writer thread.
+/// The writer thread. What can wait is done in small parts, each when nobody wants anything.
 pub(super) fn write(mut writer: Writer, mut jobs: Jobs<Writer>, facts: &Facts) {
-    while let Some(first) = jobs.blocking_recv() {
-        // No artificial delay: while one commit waits for the disk, the next group gathers.
-        let mut bytes = first.size();
-        let mut group = vec![first];
-        while group.len() < GROUP_JOBS && bytes < GROUP_BYTES {
-            let Ok(job) = jobs.try_recv() else { break };
-            bytes += job.size();
-            group.push(job);
+    let mut has_more = false;
+    loop {
+        let next = if has_more {
+            jobs.try_recv()
+        } else {
+            jobs.blocking_recv().ok_or(TryRecvError::Disconnected)
+        };
+        match next {
+            Ok(first) => commit(&mut writer, gather(first, &mut jobs), facts),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
         }
-        commit(&mut writer, group, facts);
-        if facts.trusted().is_ok()
-            && let Err(error) = writer.tidy(jobs.is_empty())
-            && !is_full(&error)
-        {
+        has_more = facts.trusted().is_ok() && tidy(&mut writer, jobs.is_empty(), facts);
+    }
+}
+
+/// No artificial delay: while one commit waits for the disk, the next group gathers.
+fn gather(first: Box<dyn Job<Writer>>, jobs: &mut Jobs<Writer>) -> Batch {
+    let mut bytes = first.size();
+    let mut group = vec![first];
+    while group.len() < GROUP_JOBS && bytes < GROUP_BYTES {
+        let Ok(job) = jobs.try_recv() else { break };
+        bytes += job.size();
+        group.push(job);
+    }
+    group
+}
+
+/// Whether there is more to tidy.
+fn tidy(writer: &mut Writer, is_idle: bool, facts: &Facts) -> bool {
+    match writer.tidy(is_idle) {
+        Ok(has_more) => {
+            facts.apply_quietly(writer);
+            has_more
+        }
+        Err(error) if is_full(&error) => false,
+        Err(error) => {
             facts.poison(&error);
+            false
         }
     }
 }
@@ -208,13 +261,15 @@ fn answer(group: Batch, failure: Option<&LogError>) {
 }
 
 /// A full disk as well as a used-up quota: nothing was written, and it may pass.
-fn is_full(error: &rusqlite::Error) -> bool {
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// The reader thread. Each job sees one state of the store.
-pub(super) fn read(mut connection: Connection, mut jobs: Jobs<Connection>, facts: &Facts) {
-    while let Some(mut job) = jobs.blocking_recv() {
+/// A reader thread. Each job sees one state of the store.
+pub(super) fn read(mut connection: Connection, jobs: &Mutex<Jobs<Connection>>, facts: &Facts) {
+    // Whoever waits holds the lock, and lets go of it with a job in hand.
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+    while let Some(mut job) = next() {
         let failure = facts.trusted().and_then(|()| {
             let read = connection
                 .execute_batch("BEGIN")
@@ -241,6 +296,9 @@ pub(super) struct Facts {
     quota: u64,
     is_full: AtomicBool,
     poison: OnceLock<String>,
+    checked: Mutex<Option<Checked>>,
+    #[cfg(test)]
+    pub(super) trusts_every_epoch: AtomicBool,
     changed: Arc<Notify>,
     moved: Arc<Notify>,
     /// Which ends are told.
@@ -260,6 +318,9 @@ impl Facts {
             quota,
             is_full: AtomicBool::new(false),
             poison: OnceLock::new(),
+            checked: Mutex::default(),
+            #[cfg(test)]
+            trusts_every_epoch: AtomicBool::new(false),
             changed: Arc::default(),
             moved: Arc::default(),
             subscriptions: RwLock::default(),
@@ -358,6 +419,15 @@ impl Facts {
 
     /// Takes over what a commit changed.
     pub(super) fn apply(&self, writer: &mut Writer) {
+        let wakes = self.apply_quietly(writer);
+        self.moved.notify_waiters();
+        if wakes {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The same for changes that nobody waits for. Whether something may be due.
+    pub(super) fn apply_quietly(&self, writer: &mut Writer) -> bool {
         let changes = writer.take_changes();
         if !changes.depths.is_empty() {
             let mut depths = self.depths.write().unwrap_or_else(PoisonError::into_inner);
@@ -384,20 +454,49 @@ impl Facts {
         self.used.store(writer.bytes_used(), Ordering::Relaxed);
         self.is_full
             .store(writer.is_full(self.is_full.load(Ordering::Relaxed)), Ordering::Relaxed);
-        self.moved.notify_waiters();
-        if changes.wakes {
-            self.changed.notify_one();
-        }
+        changes.wakes
     }
 
     /// The first failure stays the cause: later ones often follow from it.
-    fn poison(&self, error: &rusqlite::Error) -> LogError {
+    pub(super) fn poison(&self, error: &rusqlite::Error) -> LogError {
+        let mut cause = error.to_string();
+        if is_damage(error) {
+            cause = format!("{cause}; {SALVAGE}");
+        }
+        self.fail(cause)
+    }
+
+    /// A look through the store has found something wrong.
+    pub(super) fn damaged(&self, fault: &str) {
+        self.fail(format!("it is damaged: {fault}; {SALVAGE}"));
+    }
+
+    fn fail(&self, cause: String) -> LogError {
         let cause = self.poison.get_or_init(|| {
-            tracing::error!(%error, "the queue's store failed; nothing is queued or delivered until a restart");
-            error.to_string()
+            tracing::error!(error = %cause, "the queue's store failed; nothing is queued or delivered until a restart");
+            cause
         });
         self.changed.notify_one();
         self.moved.notify_waiters();
         LogError::Poisoned(cause.clone())
     }
+
+    pub(super) fn checked(&self, checked: Checked) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(checked);
+    }
+
+    pub(super) fn last_check(&self) -> Option<Checked> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What to do about a damaged store.
+const SALVAGE: &str = "stop the gateway and save what can be read by `crossdock queue export --salvage FILE`";
+
+/// What is in the file cannot be right.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }

@@ -15,9 +15,10 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::{
     ballast::Ballast,
     codec::{Micros, encode_headers},
+    fold::Folding,
     read,
     row::{Known, Whole, columns, more_columns},
-    schema::{checkpoint, give_back, used},
+    schema::{fold, give_back, used},
     worker::{Facts, Failure},
 };
 use crate::{
@@ -38,9 +39,8 @@ const MESSAGE_OVERHEAD: usize = 2048;
 /// With less room than this the store counts as full.
 const LEAST_ROOM: i64 = 64 << 10;
 
-/// The write-ahead log is folded in after so many changed rows.
-const FOLD_IDLE: u64 = 500;
-const FOLD_BUSY: u64 = 20_000;
+/// Finished messages forgotten at a time, beyond those of a sweep, when nobody wants anything.
+const IDLE_MESSAGES: i64 = 200;
 
 /// How many bytes a message will take, roughly.
 pub(super) fn size(message: &NewMessage) -> usize {
@@ -61,8 +61,11 @@ pub(super) struct Writer {
     pauses: BTreeMap<PauseScope, Pause>,
     audit: audit::Head,
     ballast: Ballast,
-    /// Rows changed when the write-ahead log was folded in last.
-    folded: u64,
+    folding: Folding,
+    /// Messages finished by then are to be forgotten: the last sweep has left some.
+    forgets: Option<Timestamp>,
+    /// Pages were given back, and the file is as long as before.
+    gave_back: bool,
     quota: i64,
     /// Bytes that new messages may still take.
     room: i64,
@@ -83,8 +86,10 @@ pub(super) struct Changes {
 }
 
 impl Writer {
+    /// `second` is another connection that writes, for folding in the write-ahead log.
     pub(super) fn open(
         connection: Connection,
+        second: Connection,
         max_bytes: u64,
         ballast: Ballast,
     ) -> rusqlite::Result<(Self, Arc<Facts>)> {
@@ -98,7 +103,9 @@ impl Writer {
             wheels: HashMap::new(),
             pauses,
             ballast,
-            folded: 0,
+            folding: Folding::new(second, &facts),
+            forgets: None,
+            gave_back: false,
             quota,
             room: 0,
             changes: Changes::default(),
@@ -135,20 +142,38 @@ impl Writer {
         }
     }
 
-    /// What can wait until the answers are given. Most of it waits until nobody wants anything.
-    pub(super) fn tidy(&mut self, is_idle: bool) -> rusqlite::Result<()> {
-        let changed = self.connection.total_changes() - self.folded;
+    /// What can wait until the answers are given. Most of it waits until nobody wants anything. Whether there is more.
+    pub(super) fn tidy(&mut self, is_idle: bool) -> rusqlite::Result<bool> {
         // On a full disk the log must not grow.
-        let is_short = changed > 0 && !self.ballast.is_there();
-        if is_short || changed >= if is_idle { FOLD_IDLE } else { FOLD_BUSY } {
-            self.folded += changed;
-            checkpoint(&self.connection)?;
+        self.folding.look(&self.connection, !self.ballast.is_there())?;
+        if !is_idle {
+            return Ok(false);
         }
-        if is_idle {
-            give_back(&self.connection)?;
-            self.ballast.restore();
+        self.ballast.restore();
+        if self.forget_some()? {
+            return Ok(true);
         }
-        Ok(())
+        let gives_back = give_back(&self.connection)?;
+        if self.gave_back && !gives_back {
+            // The file gets shorter when that is folded in.
+            fold(&self.connection)?;
+        }
+        self.gave_back = gives_back;
+        Ok(gives_back)
+    }
+
+    /// Goes on where the last sweep has left off. Whether there was something.
+    fn forget_some(&mut self) -> rusqlite::Result<bool> {
+        let Some(past) = self.forgets else { return Ok(false) };
+        self.begin()?;
+        let done = self.forget(past, IDLE_MESSAGES);
+        match done.and_then(|_| self.commit()) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
     }
 
     /// Whether a transaction that found no room has some now.
@@ -176,24 +201,20 @@ impl Writer {
 
     pub(super) fn admit(&mut self, admission: &Admission, now: Timestamp) -> Result<Admitted, Failure> {
         let message = &admission.message;
-        if let Some(known) = self.known(message)? {
-            return Ok(known);
-        }
-        if self.pauses.contains_key(&PauseScope::Intake) {
-            return Err(LogError::Draining.into());
-        }
-        self.check_limits(admission)?;
         let size = i64::try_from(size(message)).unwrap_or(i64::MAX);
-        if size > self.room || !self.ballast.is_there() {
-            return Err(LogError::Full.into());
+        if let Err(refusal) = self.takes(admission, size) {
+            // What is here already needs no room.
+            return self.known(message)?.ok_or_else(|| refusal.into());
         }
         let until = match admission.attempt {
             Some(length) if !self.is_held(&message.order_key)? => Some(after(now, length)),
             _ => None,
         };
-        self.room -= size;
         let standing = Standing::admitted(message, until, now);
-        let seq = self.insert(message, true, now, &standing)?;
+        let Some(seq) = self.insert(message, true, now, &standing)? else {
+            return self.known(message)?.ok_or_else(|| LogError::Unknown.into());
+        };
+        self.room -= size;
         if until.is_some() {
             self.started(seq, standing.attempts, now)?;
         }
@@ -203,6 +224,18 @@ impl Writer {
             epoch: standing.epoch,
         });
         Ok(Admitted::New(lease))
+    }
+
+    /// Whether a message of that size is taken, unless it is known.
+    fn takes(&self, admission: &Admission, size: i64) -> Result<(), LogError> {
+        if self.pauses.contains_key(&PauseScope::Intake) {
+            return Err(LogError::Draining);
+        }
+        self.check_limits(admission)?;
+        if size > self.room || !self.ballast.is_there() {
+            return Err(LogError::Full);
+        }
+        Ok(())
     }
 
     fn known(&self, message: &NewMessage) -> rusqlite::Result<Option<Admitted>> {
@@ -254,59 +287,63 @@ impl Writer {
         statement.exists([&key.upstream, &key.value])
     }
 
-    /// Writes a message with all that follows from it. Returns its place.
+    /// Writes a message with all that follows from it. Returns its place, or `None` where its id or scope is known.
     fn insert(
         &mut self,
         message: &NewMessage,
         has_request: bool,
         admitted: Timestamp,
         standing: &Standing,
-    ) -> rusqlite::Result<i64> {
+    ) -> rusqlite::Result<Option<i64>> {
         let holds = standing.holds_key(message.head_of_line);
-        self.execute(
+        let mut insert = self.connection.prepare_cached(
             "INSERT INTO message (id, scope, fingerprint, api, operation, version, channel, upstream, order_value,
                 lane, head_of_line, transaction_type, transaction_key, correlation, traceparent, deadline,
                 max_attempts, synchronous, admitted, state, holds, in_doubt, attempts, attempts_allowed, breaks,
                 first_sent, last_sent, next_at, due_by, finished, class, cause, epoch, lease_until)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
-            params![
-                message.id,
-                message.scope,
-                message.fingerprint,
-                message.api,
-                message.operation,
-                message.version,
-                message.channel,
-                message.order_key.upstream,
-                message.order_key.value,
-                message.lane,
-                message.head_of_line,
-                message.transaction.as_ref().map(|(kind, _)| kind),
-                message.transaction.as_ref().map(|(_, key)| key),
-                message.correlation,
-                message.traceparent,
-                Micros(message.deadline),
-                message.max_attempts,
-                message.is_synchronous,
-                Micros(admitted),
-                standing.state,
-                holds,
-                standing.is_in_doubt,
-                standing.attempts,
-                standing.max_attempts,
-                standing.breaks,
-                standing.first_sent.map(Micros),
-                standing.last_sent.map(Micros),
-                standing.next_attempt.map(Micros),
-                Micros(standing.deadline),
-                standing.finished.map(Micros),
-                standing.failure.as_ref().map(|failure| failure.class),
-                standing.failure.as_ref().map(|failure| &failure.cause),
-                standing.epoch.cast_signed(),
-                standing.leased_until.map(Micros),
-            ],
+                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34) ON CONFLICT DO NOTHING",
         )?;
+        let inserted = insert.execute(params![
+            message.id,
+            message.scope,
+            message.fingerprint,
+            message.api,
+            message.operation,
+            message.version,
+            message.channel,
+            message.order_key.upstream,
+            message.order_key.value,
+            message.lane,
+            message.head_of_line,
+            message.transaction.as_ref().map(|(kind, _)| kind),
+            message.transaction.as_ref().map(|(_, key)| key),
+            message.correlation,
+            message.traceparent,
+            Micros(message.deadline),
+            message.max_attempts,
+            message.is_synchronous,
+            Micros(admitted),
+            standing.state,
+            holds,
+            standing.is_in_doubt,
+            standing.attempts,
+            standing.max_attempts,
+            standing.breaks,
+            standing.first_sent.map(Micros),
+            standing.last_sent.map(Micros),
+            standing.next_attempt.map(Micros),
+            Micros(standing.deadline),
+            standing.finished.map(Micros),
+            standing.failure.as_ref().map(|failure| failure.class),
+            standing.failure.as_ref().map(|failure| &failure.cause),
+            standing.epoch.cast_signed(),
+            standing.leased_until.map(Micros),
+        ])?;
+        drop(insert);
+        if inserted == 0 {
+            return Ok(None);
+        }
         let seq = self.connection.last_insert_rowid();
         if has_request {
             self.insert_request(seq, &message.request)?;
@@ -325,7 +362,7 @@ impl Writer {
         };
         *self.changes.groups.entry(group).or_default() += 1;
         self.changes.wakes = true;
-        Ok(seq)
+        Ok(Some(seq))
     }
 
     fn insert_request(&self, seq: i64, request: &StoredRequest) -> rusqlite::Result<()> {
@@ -450,7 +487,7 @@ impl Writer {
             return Err(LogError::Fenced.into());
         };
         let mut standing = before.standing.clone();
-        let number = standing.begin(lease, now)?;
+        let number = standing.begin(&self.presented(&before, lease), now)?;
         self.execute(
             "UPDATE message SET state = ?2, attempts = ?3, first_sent = ?4, last_sent = ?5 WHERE seq = ?1",
             params![
@@ -478,7 +515,8 @@ impl Writer {
             return Err(LogError::Fenced.into());
         };
         let until = after(now, length);
-        known.standing.renew(lease, until, now)?;
+        let presented = self.presented(&known, lease);
+        known.standing.renew(&presented, until, now)?;
         self.execute(
             "UPDATE message SET lease_until = ?2 WHERE seq = ?1",
             params![known.seq, Micros(until)],
@@ -491,7 +529,7 @@ impl Writer {
             return Err(LogError::Fenced.into());
         };
         let mut standing = before.standing.clone();
-        let ended = standing.finish(lease, outcome, now)?;
+        let ended = standing.finish(&self.presented(&before, lease), outcome, now)?;
         if *outcome == AttemptOutcome::Forgotten {
             self.execute("DELETE FROM message WHERE seq = ?1", [before.seq])?;
             self.removed(&before)?;
@@ -509,6 +547,22 @@ impl Writer {
             self.tell(&before, &standing)?;
         }
         Ok(())
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "a test has a switch here")]
+    fn presented(&self, _: &Known, lease: &Lease) -> Lease {
+        lease.clone()
+    }
+
+    /// The same, with a switch that takes every epoch on trust: for the test that shows that the others would notice.
+    #[cfg(test)]
+    fn presented(&self, known: &Known, lease: &Lease) -> Lease {
+        let is_trusted = self.facts.trusts_every_epoch.load(std::sync::atomic::Ordering::Relaxed);
+        Lease {
+            epoch: if is_trusted { known.standing.epoch } else { lease.epoch },
+            ..lease.clone()
+        }
     }
 
     fn ended(&self, seq: i64, ended: Option<EndedAttempt>, now: Timestamp) -> rusqlite::Result<()> {
@@ -541,6 +595,15 @@ impl Writer {
         let leases_expired = self.void_leases(Some(now), |_| now)?;
         let messages_expired = self.expire(now)?;
         let past = now.saturating_sub(retention).unwrap_or(Timestamp::MIN);
+        Ok(SweepReport {
+            leases_expired,
+            messages_expired,
+            messages_forgotten: self.forget(past, SWEEP_MESSAGES)?,
+        })
+    }
+
+    /// Deletes up to `max` messages that were finished by then.
+    fn forget(&mut self, past: Timestamp, max: i64) -> rusqlite::Result<u64> {
         let forgotten = self.select(
             concat!(
                 "SELECT ",
@@ -548,17 +611,15 @@ impl Writer {
                 " FROM message WHERE finished IS NOT NULL AND finished <= ?1 AND holds = 0 AND NOT EXISTS (
                     SELECT 1 FROM notice WHERE notice.seq = message.seq AND next_try IS NOT NULL) LIMIT ?2"
             ),
-            params![Micros(past), SWEEP_MESSAGES],
+            params![Micros(past), max],
         )?;
         for known in &forgotten {
             self.execute("DELETE FROM message WHERE seq = ?1", [known.seq])?;
             *self.changes.groups.entry(known.group()).or_default() -= 1;
         }
-        Ok(SweepReport {
-            leases_expired,
-            messages_expired,
-            messages_forgotten: forgotten.len() as u64,
-        })
+        let forgotten = forgotten.len() as u64;
+        self.forgets = (forgotten == max.cast_unsigned()).then_some(past);
+        Ok(forgotten)
     }
 
     /// Takes back leases that ended by `now`, or all of them. An attempt under way may have had its effect.

@@ -86,12 +86,11 @@ impl Writer {
     pub(in super::super) fn import(&mut self, copies: &[MessageCopy], now: Timestamp) -> Result<usize, Failure> {
         let mut taken = 0;
         for copy in copies {
-            if self.known(&copy.message)?.is_some() {
-                continue;
-            }
-            taken += 1;
             let standing = copy.standing.clone().without_lease(now);
-            let seq = self.insert(&copy.message, copy.has_request, copy.admitted, &standing)?;
+            let Some(seq) = self.insert(&copy.message, copy.has_request, copy.admitted, &standing)? else {
+                continue;
+            };
+            taken += 1;
             for attempt in &copy.attempts {
                 self.execute(
                     "INSERT OR REPLACE INTO attempt (seq, number, started, ended, result) VALUES (?1, ?2, ?3, ?4, ?5)",
