@@ -66,7 +66,7 @@ fn bodies() -> Vec<Bytes> {
     let mut random = fastrand::Rng::with_seed(1);
     let body = || {
         let noise = (0..BODY).map(|at| if at % 2 == 0 { b'x' } else { random.alphanumeric() as u8 });
-        Bytes::from_iter(noise)
+        noise.collect::<Bytes>()
     };
     std::iter::repeat_with(body).take(64).collect()
 }

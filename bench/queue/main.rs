@@ -9,6 +9,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
     reason = "a report, of what is part of it"
 )]
 
@@ -121,7 +124,7 @@ async fn enqueueing(options: &Options, database: Option<&Server>) {
                 server.sql(&format!("DROP SCHEMA {schema} CASCADE"));
             }
         }
-        let shares: Vec<f64> = bare
+        let ratios: Vec<f64> = bare
             .iter()
             .zip(&embedded)
             .map(|(bare, log)| log.per_second / bare.per_second)
@@ -130,7 +133,7 @@ async fn enqueueing(options: &Options, database: Option<&Server>) {
             "| {callers} | {} | {} | {:.0} % | {} |",
             Figures::median(&bare),
             Figures::median(&embedded),
-            median(shares) * 100.0,
+            median(ratios) * 100.0,
             if shared.is_empty() {
                 "| ".to_owned()
             } else {

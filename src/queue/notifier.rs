@@ -559,7 +559,7 @@ mod tests {
 
     #[test]
     fn a_receiver_is_left_alone_as_long_as_it_asks() {
-        let asked = Some(Duration::from_secs(600));
+        let asked = Some(Duration::from_mins(10));
         assert_eq!(
             outcome(429, Some(600), 1, 5),
             (retry(605, "429 Too Many Requests"), Signal::Failed(asked))

@@ -84,7 +84,7 @@ impl Arriving {
     /// One more, with so many bytes of its own to store.
     pub fn count(&self, bytes: u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes + OVERHEAD, Ordering::Relaxed);
+        self.bytes.fetch_add(footprint(bytes), Ordering::Relaxed);
     }
 }
 
@@ -103,9 +103,23 @@ pub struct Outlook {
 const WINDOW: Duration = Duration::from_mins(1);
 /// What a message is taken to need where none is there to tell.
 const USUAL_BYTES: u64 = 4_096;
-/// What a message takes in a store besides its own bytes: its row, those of its order key and attempts, their indexes, and
-/// what pages leave empty.
-const OVERHEAD: u64 = 1_300;
+/// Bytes of a page of the store, and what of it rows can have.
+const PAGE: u64 = 4_096;
+const USABLE: u64 = 4_000;
+/// What a request's row takes besides what is counted.
+const ROW: u64 = 150;
+/// Its other rows: of the message, its order key and attempts, and their indexes.
+const OTHER_ROWS: u64 = 600;
+
+/// What a message of so many bytes takes in the store, with what pages leave empty.
+fn footprint(bytes: u64) -> u64 {
+    let row = bytes + ROW;
+    let pages = match USABLE / row {
+        0 => row.div_ceil(PAGE) * PAGE,
+        rows => PAGE / rows,
+    };
+    pages + OTHER_ROWS
+}
 
 impl Arrivals {
     /// The counter of an API, and how many of its messages may wait.
@@ -200,14 +214,17 @@ impl Arrivals {
 mod tests {
     use super::*;
 
+    /// Bytes of a message.
+    const SIZE: u64 = 1_000;
+
     #[test]
     fn the_tighter_bound_ends_an_outage() {
         let arrivals = Arrivals::default();
         let (orders, stock) = (arrivals.of("orders", Some(600)), arrivals.of("stock", None));
         let start = Instant::now();
         arrivals.sample(start);
-        (0..60).for_each(|_| orders.count(4_096 - OVERHEAD));
-        (0..120).for_each(|_| stock.count(4_096 - OVERHEAD));
+        (0..60).for_each(|_| orders.count(SIZE));
+        (0..120).for_each(|_| stock.count(SIZE));
         arrivals.sample(start + Duration::from_mins(1));
 
         let room = |quota| Room {
@@ -215,7 +232,7 @@ mod tests {
             used: 0,
             quota,
         };
-        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * 4_096 * 100), 1);
+        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * footprint(SIZE) * 100), 1);
         assert!((outlook.per_second - 3.0).abs() < 1e-9);
         assert_eq!(
             outlook.fits,
@@ -227,7 +244,7 @@ mod tests {
             Some((Duration::from_mins(10), "waiting.api of orders".to_owned()))
         );
         // Two gateways fill it twice as fast.
-        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * 4_096 * 100), 2);
+        let outlook = arrivals.outlook(&QueueStats::default(), &room(3 * footprint(SIZE) * 100), 2);
         assert_eq!(outlook.fits.unwrap().0, Duration::from_secs(50));
     }
 

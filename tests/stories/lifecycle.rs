@@ -362,7 +362,7 @@ fn unchecked(folder: &Path) {
 /// Checks the mappings, and what is tried in their place.
 fn check(folder: &Path) {
     let mut command = crate::harness::crossdock();
-    command.args(["contract", "check", "orders", "--cases", "40", "--contracts"]);
+    command.args(["contract", "check", "orders", "--cases", "400", "--contracts"]);
     let output = command.arg(folder.join("contracts")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -30,7 +30,7 @@ pub(super) fn salvage(at: &At, path: &Path) -> anyhow::Result<ExitCode> {
     let lost_path = PathBuf::from(format!("{}.lost", path.display()));
     let mut file = create(path)?;
     let mut list = None;
-    let (mut saved, mut lost) = (0_u64, 0_u64);
+    let (mut saved, mut missing) = (0_u64, 0_u64);
     for message in salvage {
         match message {
             Salvaged::Whole(copy) => {
@@ -43,7 +43,7 @@ pub(super) fn salvage(at: &At, path: &Path) -> anyhow::Result<ExitCode> {
                     None => list.insert(create(&lost_path)?),
                 };
                 writeln!(list, "{}", line(&message))?;
-                lost += 1;
+                missing += 1;
             }
         }
     }
@@ -53,16 +53,16 @@ pub(super) fn salvage(at: &At, path: &Path) -> anyhow::Result<ExitCode> {
     for fault in &faults {
         complain(&format!("could not be read to the end: {fault}"));
     }
-    if lost > 0 {
+    if missing > 0 {
         let list = lost_path.display();
         complain(&format!(
-            "{lost} messages were there and cannot be read; they are listed in {list}"
+            "{missing} messages were there and cannot be read; they are listed in {list}"
         ));
     }
     if faults.len() > 1 {
         complain("where several tables and indexes are damaged, messages may be gone of which nothing tells any more");
     }
-    Ok(if lost == 0 && faults.is_empty() {
+    Ok(if missing == 0 && faults.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

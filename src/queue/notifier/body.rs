@@ -1,4 +1,4 @@
-//! What a channel is told: a CloudEvents 1.0 event in structured JSON.
+//! What a channel is told: a `CloudEvents` 1.0 event in structured JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// CloudEvents JSON format 1.0 §3.
+/// `CloudEvents` JSON format 1.0 §3.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// Largest body of an answer that stands in the event, in bytes. A larger one is got at the status resource.
@@ -143,7 +143,7 @@ mod tests {
     async fn a_large_answer_is_left_at_the_status_resource() {
         for (bytes, is_there) in [(LARGEST_ANSWER, true), (LARGEST_ANSWER + 1, false)] {
             let response = StoredResponse {
-                body: Bytes::from(vec![b'1'; bytes]),
+                body: Bytes::from(format!("\"{}\"", "x".repeat(bytes - 2))),
                 ..created()
             };
             let (_, event) = told(AttemptOutcome::Delivered(response), None).await;

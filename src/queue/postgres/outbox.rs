@@ -260,11 +260,11 @@ async fn stats(session: &Session) -> Result<NoticeStats, Failure> {
     for row in session.query(sql, &[]).await? {
         let mut columns = Columns::of(&row);
         let channel = columns.take()?;
-        let state = NoticeState::named(columns.take()?).ok_or(Failure::Unreadable("a notice's state"))?;
+        let standing = NoticeState::named(columns.take()?).ok_or(Failure::Unreadable("a notice's state"))?;
         let count = columns.take::<i64>()?.cast_unsigned();
         let since = columns.time()?;
-        stats.groups.insert((channel, state), count);
-        if state == NoticeState::Waiting {
+        stats.groups.insert((channel, standing), count);
+        if standing == NoticeState::Waiting {
             stats.oldest = Some(stats.oldest.map_or(since, |oldest| oldest.min(since)));
         }
     }

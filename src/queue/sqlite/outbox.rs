@@ -145,11 +145,11 @@ pub(super) fn stats(connection: &Connection) -> rusqlite::Result<NoticeStats> {
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (state, since) = (row.get(1)?, row.get::<_, Micros>(3)?.0);
+        let (standing, since) = (row.get(1)?, row.get::<_, Micros>(3)?.0);
         stats
             .groups
-            .insert((row.get(0)?, state), row.get::<_, i64>(2)?.cast_unsigned());
-        if state == NoticeState::Waiting {
+            .insert((row.get(0)?, standing), row.get::<_, i64>(2)?.cast_unsigned());
+        if standing == NoticeState::Waiting {
             stats.oldest = Some(stats.oldest.map_or(since, |oldest| oldest.min(since)));
         }
     }
