@@ -10,7 +10,6 @@ use std::{
     fs,
     net::TcpListener,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -416,24 +415,6 @@ async fn a_database_that_goes_away_in_the_middle_is_an_outage_of_new_queueing_al
         .await
         .unwrap();
     assert_eq!(answer.status, 201, "{answer:?}\n{}", fleet.logs());
-
-    // Unless it is asked for that nothing goes on that may be a repeat.
-    let next = AtomicU32::new(0);
-    let order = async || {
-        let key = format!("k-away-{}", next.fetch_add(1, Ordering::Relaxed));
-        let body = order_v3(&key).to_string();
-        let sent = fleet.tries(0, Method::POST, "/system/erp/v3/orders", &key, body);
-        sent.await.expect("the gateway answers")
-    };
-    assert_eq!(order().await.status, 201);
-    let api = "gateway-0/policies/apis/erp-orders.yaml";
-    fleet
-        .world
-        .edit(api, "idempotency: {", "idempotency: { whenStoreIsAway: refuse,");
-    fleet.until("it is refused", async || order().await.status == 503).await;
-    let refused = order().await;
-    refused.is_problem(503, "queue-unavailable");
-    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
 }
 
 #[tokio::test]
