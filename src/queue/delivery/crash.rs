@@ -178,7 +178,15 @@ async fn lives(control: Control, cycles: usize, seed: u64) -> Vec<String> {
     for cycle in 0..=cycles {
         let is_last = cycle == cycles;
         now = erp(is_last, Some(&now), random.usize(0..6) + 1);
-        let log = Arc::new(SqliteLog::open(folder.path(), 64 << 20).unwrap());
+        // The threads of the former life may still hold the folder for a moment.
+        let ending = std::time::Instant::now();
+        let log = loop {
+            match SqliteLog::open(folder.path(), 64 << 20) {
+                Ok(log) => break Arc::new(log),
+                Err(error) => assert!(ending.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
         for _ in 0..if is_last { 0 } else { random.u8(1..4) } {
             number += 1;
             let (id, value) = (format!("n{number}"), ["a", "b", "c", "d"][random.usize(0..4)]);
