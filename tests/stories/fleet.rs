@@ -10,6 +10,7 @@ use std::{
     fs,
     net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -400,6 +401,8 @@ async fn a_database_that_goes_away_in_the_middle_is_an_outage_of_new_queueing_al
             is_known
         })
         .await;
+    // What waits where, which says whether anything may be overtaken, they ask once a second.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     fleet.database.kill();
     fleet
         .until("the gateway says so", async || fleet.health(0).await == "unavailable")
@@ -415,6 +418,40 @@ async fn a_database_that_goes_away_in_the_middle_is_an_outage_of_new_queueing_al
         .await
         .unwrap();
     assert_eq!(answer.status, 201, "{answer:?}\n{}", fleet.logs());
+
+    // An ERP that would not know a repeat gets nothing that may be one, unless that is asked for.
+    let next = AtomicU32::new(0);
+    let order = async || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let (key, order) = (format!("k-away-{number}"), format!("AWAY-{number}"));
+        let body = order_v3(&order).to_string();
+        let sent = fleet.tries(0, Method::POST, "/system/erp/v3/orders", &key, body);
+        sent.await.expect("the gateway answers")
+    };
+    let (upstream, api) = (
+        "gateway-0/policies/upstreams/erp.yaml",
+        "gateway-0/policies/apis/erp-orders.yaml",
+    );
+    let honoured = "repeats: { honoured: { header: Idempotency-Key, perChannel: false, retention: 24h } }";
+    fleet.world.edit(upstream, honoured, "repeats: unsafe");
+    fleet.until("it is refused", async || order().await.status == 503).await;
+    let refused = order().await;
+    refused.is_problem(503, "queue-unavailable");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    let (as_usual, forward, refuse) = (
+        "idempotency: {",
+        "idempotency: { whenStoreIsAway: forward,",
+        "idempotency: { whenStoreIsAway: refuse,",
+    );
+    fleet.world.edit(api, as_usual, forward);
+    fleet
+        .until("it is forwarded", async || order().await.status == 201)
+        .await;
+    fleet.world.edit(upstream, "repeats: unsafe", honoured);
+    fleet.world.edit(api, forward, refuse);
+    fleet
+        .until("it is refused wherever it goes", async || order().await.status == 503)
+        .await;
 }
 
 #[tokio::test]
