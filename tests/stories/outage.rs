@@ -159,6 +159,11 @@ async fn after_an_outage_the_vendors_limit_is_kept_and_metrics_say_so() {
         assert_eq!(answer.status, 202, "{answer:?}");
     }
     let says = async |series: &str| world.admin("/metrics").await.text.contains(series);
+    // One that answers, but not with what is wanted, is left alone for as long as it says.
+    world.fault("erp", "throttle").await;
+    let pauses = r#"crossdock_queue_holds_total{upstream="erp",cause="pause"}"#;
+    world.until(pauses, async || says(pauses).await).await;
+
     let up = Instant::now();
     world.fault("erp", "up").await;
     world
