@@ -9,7 +9,6 @@ pub mod pool;
 mod wire;
 
 use std::{
-    num::NonZeroU32,
     path::Path,
     sync::{
         Arc,
@@ -26,7 +25,6 @@ use crate::{
     config::{HonouredSpec, RepeatsSpec, UpstreamSpec, resolve},
     exchange::Attempt,
     problem::{Refusal, UpstreamCause},
-    queue::delivery::{Limit, Terms},
     telemetry::{AttemptResult, UpstreamMetrics},
 };
 
@@ -50,7 +48,6 @@ pub struct Upstream {
     /// Requests among them that are further attempts of queued messages.
     repeated: AtomicU64,
     budget: RetryBudget,
-    terms: Terms,
     credentials: Vec<(HeaderName, HeaderValue)>,
     metrics: UpstreamMetrics,
 }
@@ -81,20 +78,11 @@ impl Upstream {
             value.set_sensitive(true);
             Ok((name, value))
         });
-        let limits = spec.delivery.limits.iter().map(|limit| Limit {
-            rate: limit.rate,
-            burst: limit.burst.map_or(1, NonZeroU32::get),
-        });
-        let terms = Terms {
-            concurrency: usize::try_from(spec.delivery.concurrency.get()).unwrap_or(usize::MAX),
-            limits: limits.collect(),
-        };
         let floor = spec.retry_budget.floor;
         let floor = f64::from(floor.count.get()) / floor.per.as_secs_f64();
         Ok(Self {
             name: spec.name.value.as_str().into(),
             budget: RetryBudget::new(spec.retry_budget.share.0, floor, Instant::now()),
-            terms,
             repeated: AtomicU64::new(0),
             credentials: credentials.collect::<Result<_, String>>()?,
             turn: AtomicU64::new(0),
@@ -133,11 +121,6 @@ impl Upstream {
     pub fn is_open_for_requests(&self) -> bool {
         let now = Instant::now();
         self.endpoints.iter().any(|endpoint| endpoint.breaker.would_admit(now))
-    }
-
-    /// How queued messages are delivered to it.
-    pub fn terms(&self) -> Terms {
-        self.terms.clone()
     }
 
     /// Whether the budget has a retry for a queued message that was tried before; it is taken then.

@@ -185,7 +185,9 @@ impl Courier for Gateway {
 
     fn terms(&self, upstream: &str) -> Option<Terms> {
         let upstream = self.upstream(upstream)?;
-        upstream.is_open_for_requests().then(|| upstream.terms())
+        upstream
+            .is_open_for_requests()
+            .then(|| Terms::from(&upstream.spec().delivery))
     }
 
     fn may_retry(&self, upstream: &str) -> bool {

@@ -10,7 +10,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -32,7 +32,10 @@ use self::{
 use super::{
     AttemptOutcome, Claimed, Failure, Lease, LogError, MessageLog, NewMessage, StoredResponse, after, backoff::Backoff,
 };
-use crate::telemetry::{DeliveryMetrics, Hold};
+use crate::{
+    config::DeliverySpec,
+    telemetry::{DeliveryMetrics, Hold},
+};
 
 /// Carries one message to its upstream.
 pub trait Courier: Send + Sync + 'static {
@@ -60,6 +63,19 @@ pub struct Terms {
     pub concurrency: usize,
     /// What its vendor allows, all of it, of all gateways together.
     pub limits: Arc<[Limit]>,
+}
+
+impl From<&DeliverySpec> for Terms {
+    fn from(spec: &DeliverySpec) -> Self {
+        let limits = spec.limits.iter().map(|limit| Limit {
+            rate: limit.rate,
+            burst: limit.burst.map_or(1, NonZeroU32::get),
+        });
+        Self {
+            concurrency: usize::try_from(spec.concurrency.get()).unwrap_or(usize::MAX),
+            limits: limits.collect(),
+        }
+    }
 }
 
 /// What came of one attempt.
