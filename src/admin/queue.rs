@@ -98,7 +98,7 @@ pub(crate) fn read_query(
     now: Timestamp,
 ) -> Result<(MessageFilter, Option<u64>, usize), String> {
     let mut filter = MessageFilter::default();
-    let (mut from, mut max) = (None, PAGE);
+    let mut part = Part::default();
     for (name, value) in query {
         let text = || Some(value.clone());
         match name.as_str() {
@@ -116,19 +116,7 @@ pub(crate) fn read_query(
             }
             "olderThan" => filter.until = Some(ago(value, now)?),
             "newerThan" => filter.since = Some(ago(value, now)?),
-            "from" => {
-                let place = value
-                    .parse()
-                    .map_err(|_| format!("`{value}` is not what an earlier answer gave as `next`"));
-                from = Some(place?);
-            }
-            "limit" => {
-                max = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
-                    .ok_or_else(|| format!("`{value}` is no limit from 1 to {LONGEST_PAGE}"))?;
-            }
+            _ if part.read(name, value)? => {}
             _ => {
                 return Err(format!(
                     "there is no filter `{name}`: state, upstream, api, operation, channel, key, class, error, \
@@ -137,7 +125,39 @@ pub(crate) fn read_query(
             }
         }
     }
-    Ok((filter, from, max))
+    Ok((filter, part.from, part.max))
+}
+
+/// Which part of a list is asked for.
+struct Part {
+    /// Where the part before ended.
+    from: Option<u64>,
+    max: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { from: None, max: PAGE }
+    }
+}
+
+impl Part {
+    /// Reads `from` and `limit`; whether it was one of them.
+    fn read(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "from" => {
+                let place = value.parse();
+                let place = place.map_err(|_| format!("`{value}` is not what an earlier answer gave as `next`"));
+                self.from = Some(place?);
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+                self.max = limit.ok_or_else(|| format!("`{value}` is no limit from 1 to {LONGEST_PAGE}"))?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 fn states(text: &str) -> Result<Vec<MessageState>, String> {

@@ -12,7 +12,7 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{LONGEST_PAGE, PAGE, read_body, refusal};
+use super::{Part, read_body, refusal};
 use crate::{
     admin::problem,
     queue::{LogError, NoticeFilter, NoticeState, NoticeStats, NoticeView},
@@ -37,7 +37,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, Query(query): Query<
 /// Filters, as the command line and the admin API write them.
 pub(crate) fn read_notice_query(query: &HashMap<String, String>) -> Result<(NoticeFilter, Option<u64>, usize), String> {
     let mut filter = NoticeFilter::default();
-    let (mut from, mut max) = (None, PAGE);
+    let mut part = Part::default();
     for (name, value) in query {
         match name.as_str() {
             "state" => {
@@ -51,19 +51,7 @@ pub(crate) fn read_notice_query(query: &HashMap<String, String>) -> Result<(Noti
             }
             "channel" => filter.channel = Some(value.clone()),
             "message" => filter.message = Some(value.clone()),
-            "from" => {
-                let place = value
-                    .parse()
-                    .map_err(|_| format!("`{value}` is not what an earlier answer gave as `next`"));
-                from = Some(place?);
-            }
-            "limit" => {
-                max = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
-                    .ok_or_else(|| format!("`{value}` is no limit from 1 to {LONGEST_PAGE}"))?;
-            }
+            _ if part.read(name, value)? => {}
             _ => {
                 return Err(format!(
                     "there is no filter `{name}`: state, channel, message, from, limit"
@@ -71,7 +59,7 @@ pub(crate) fn read_notice_query(query: &HashMap<String, String>) -> Result<(Noti
             }
         }
     }
-    Ok((filter, from, max))
+    Ok((filter, part.from, part.max))
 }
 
 /// A webhook in a list.
