@@ -314,23 +314,25 @@ async fn an_update_that_waited_is_put_into_what_stands_there_then() {
     );
 }
 
-#[tokio::test]
-async fn an_order_that_waited_arrives_right_though_mapping_and_upstream_version_changed() {
+/// A gateway whose ERP speaks v2, for the time before it speaks v3, and the storefront's token.
+async fn with_an_erp_of_v2() -> (World, String) {
     let world = World::start_with(|folder| {
         let path = folder.join("policies/gateway.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}\nmappings: any\n")).unwrap();
-        // The ERP spoke v2 when the order was accepted.
         let path = folder.join("policies/apis/erp-orders.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(
-            &path,
-            text.replace("{ name: erp, version: v3 }", "{ name: erp, version: v2 }"),
-        )
-        .unwrap();
+        let text = text.replace("{ name: erp, version: v3 }", "{ name: erp, version: v2 }");
+        std::fs::write(&path, text).unwrap();
     })
     .await;
     let token = world.token("storefront");
+    (world, token)
+}
+
+#[tokio::test]
+async fn an_order_that_waited_arrives_right_though_mapping_and_upstream_version_changed() {
+    let (world, token) = with_an_erp_of_v2().await;
     world.fault("erp", "down").await;
     let answer = world.orders(&token, "v1", "k-1", order_v1("U-1")).await;
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -367,18 +369,7 @@ async fn an_order_that_waited_arrives_right_though_mapping_and_upstream_version_
 
 #[tokio::test]
 async fn an_order_that_waits_is_put_right_in_the_words_it_was_accepted_for() {
-    let world = World::start_with(|folder| {
-        let path = folder.join("policies/gateway.yaml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}\nmappings: any\n")).unwrap();
-        // The ERP spoke v2 when the order was accepted.
-        let path = folder.join("policies/apis/erp-orders.yaml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let text = text.replace("{ name: erp, version: v3 }", "{ name: erp, version: v2 }");
-        std::fs::write(&path, text).unwrap();
-    })
-    .await;
-    let token = world.token("storefront");
+    let (world, token) = with_an_erp_of_v2().await;
     world.operator(&["queue", "pause", "upstream:erp"]).await;
     let answer = world.orders(&token, "v1", "k-1", order_v1("U-1")).await;
     assert_eq!(answer.status, 202, "{answer:?}");
